@@ -1,0 +1,101 @@
+"""Bytes to and from the Kubernetes API through the official client, with its discovery, retries and models switched off.
+
+The snippet of facts: libraries.md 1.3, which runs on the client's versions 35 to 37.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import rollout
+from rollout.adapters.failures import Ask, failure, silence
+from rollout.adapters.kubeconfig import Access
+from rollout.errors import UsageError
+
+#: Seconds to connect, and to wait for bytes.
+CONNECT, READ = 3.05, 60.0
+
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class _NoDiscovery:
+    """Stops the client's own discovery, which caches in a world-readable file under a predictable name."""
+
+    def __init__(self, client: object, cache_file: object = None) -> None:
+        """Take what the client passes, and do nothing."""
+
+
+class Transport:
+    """One connection pool; safe to share between threads."""
+
+    def __init__(self, access: Access, *, impersonate: str = "", read_timeout: float = READ) -> None:
+        """Build the client; nothing is sent."""
+        from kubernetes.client import ApiClient
+        from kubernetes.dynamic import DynamicClient
+
+        access.configuration.retries = False
+        try:
+            api = ApiClient(access.configuration)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the kubeconfig's certificates cannot be used: {error}", where=access.context) from error
+        api.user_agent = f"rollout/{rollout.__version__}"
+        self._api = api
+        self._client = DynamicClient(api, discoverer=_NoDiscovery)
+        self._headers = {"Impersonate-User": impersonate} if impersonate else {}
+        self._timeout = (CONNECT, read_timeout)
+        self.server = bare(access.server)
+        self.context = access.context
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> bytes:
+        """Send once and return the answer's body.
+
+        Raises:
+            ClusterError: as `failures` has it.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+
+        ask = Ask(method, path, self.server, self.context)
+        try:
+            response = self._client.request(
+                method.lower(),
+                path,
+                body=None if body is None else dict(body),
+                content_type=content_type,
+                query_params=list(query),
+                header_params={"Accept": "application/json", **self._headers},
+                serialize=False,
+                _request_timeout=self._timeout,
+            )
+            data: bytes = response.data
+            response.release_conn()
+        except ApiException as error:
+            if not error.status:
+                raise silence(ask, error) from error
+            raise failure(ask, error.status, dict(error.headers or {}), error.body) from error
+        except (HTTPError, OSError) as error:
+            cause = getattr(error, "reason", None) or error
+            late = isinstance(cause, (ReadTimeoutError, ConnectTimeoutError, TimeoutError))
+            raise silence(ask, error, timeout=late) from error
+        return data
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._api.rest_client.pool_manager.clear()
+
+
+def bare(url: str) -> str:
+    """The address without credentials and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))

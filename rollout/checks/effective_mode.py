@@ -1,0 +1,86 @@
+"""Every port of every pod will be STRICT, or is a named exception.
+
+Why: PeerAuthentications override each other. The oldest one without a selector decides for the namespace, one that
+selects the workload decides before it, and its port modes before that. Such a leftover stays in force after the flip,
+and the namespace would be called STRICT while a port accepts plaintext.
+
+Fix: delete the policy that overrides, or list it under `exempt:` with a reason when the port must go on accepting
+plaintext.
+"""
+
+from __future__ import annotations
+
+from rollout.checks.meta import Meta
+from rollout.checks.view import Findings, View
+from rollout.mesh.injection import captured, captured_port, live
+from rollout.mesh.peer_authentication import Effective, Policies, without_effect
+from rollout.mesh.workloads import workload
+from rollout.model.finding import Finding, Severity
+from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.kubernetes import Pod, Ref
+from rollout.record.state import State
+
+META = Meta("effective-mode", State.PERMISSIVE, __doc__)
+READS = (Pod, PeerAuthentication)
+
+
+def check(view: View) -> Findings:
+    """One finding per policy and field that keeps a port from STRICT, and one per policy without effect."""
+    policies = view.then.policies()
+    pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and captured(pod)]
+    open_fields: dict[tuple[Ref, str, Mode], dict[str, None]] = {}
+    for pod in pods:
+        for port in (0, *policies.ports(pod)):
+            if port and not captured_port(pod, port):
+                continue
+            found = policies.effective(pod, port)
+            if found.mode is not Mode.STRICT:
+                ref, field = _place(found, pod, port, policies)
+                open_fields.setdefault((ref, field, found.mode), {})[str(workload(pod))] = None
+    for (ref, field, mode), workloads in open_fields.items():
+        yield _open(ref, field, mode, tuple(workloads))
+    here = view.then.of(PeerAuthentication, view.target)
+    for policy, why in without_effect(here, view.target, view.then.of(Pod, view.target), view.root_namespace):
+        yield Finding(
+            ref=policy.ref,
+            measured="without effect",
+            where=(why,),
+            fix=f"kubectl delete peerauthentication {policy.name} -n {policy.namespace}",
+            severity=Severity.WARNING,
+        )
+    return f"the modes of {len(pods)} pods after the flip"
+
+
+def _place(found: Effective, pod: Pod, port: int, policies: Policies) -> tuple[Ref, str]:
+    """The object and the field that a human would change; nobody decided: the namespace lacks a policy."""
+    if found.decided_by is None:
+        return Ref("Namespace", "", pod.namespace), ""
+    selecting = policies.workload_policy(pod)
+    if port and selecting is not None and selecting.ref == found.decided_by:
+        own = selecting.spec.port_level_mtls.get(str(port))
+        if own is not None and own.mode is not Mode.UNSET:
+            return found.decided_by, f"spec.portLevelMtls.{port}.mode"
+    return found.decided_by, "spec.mtls.mode"
+
+
+def _open(ref: Ref, field: str, mode: Mode, workloads: tuple[str, ...]) -> Finding:
+    decided = "no policy decides" if ref.kind == "Namespace" else ""
+    return Finding(
+        ref=ref,
+        field=field,
+        measured=f"{mode} after the flip for {len(workloads)} workloads",
+        limit="STRICT",
+        where=tuple(text for text in (decided, *workloads) if text),
+        fix=_fix(ref, field),
+    )
+
+
+def _fix(ref: Ref, field: str) -> str:
+    if ref.kind == "Namespace":
+        return "rollout migrate " + ref.name
+    command = f"kubectl patch peerauthentication {ref.name} -n {ref.namespace} --type merge -p "
+    if field == "spec.mtls.mode":
+        return command + '\'{"spec":{"mtls":{"mode":"STRICT"}}}\'' + f"; or exempt {str(ref)!r} with a reason"
+    port = field.split(".")[2]
+    body = '\'{"spec":{"portLevelMtls":{"%s":null}}}\'' % port  # noqa: UP031  braces of JSON
+    return command + body + f"; or exempt {str(ref)!r} with a reason"

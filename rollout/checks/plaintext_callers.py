@@ -1,0 +1,138 @@
+"""All inbound traffic is mutual TLS already.
+
+Why: STRICT refuses every plaintext connection, and a refused one leaves no metric at the destination: the callers that
+used plaintext during the look-back are the ones that the flip would cut off.
+
+Fix: give the caller a sidecar, remove the DestinationRule that turns its TLS off, or waive the edge when it may be cut.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rollout.checks.meta import Meta
+from rollout.checks.view import CannotTell, Findings, View
+from rollout.checks.waivers import rate
+from rollout.mesh.injection import captured_port, live
+from rollout.mesh.peer_authentication import Policies
+from rollout.mesh.services import host, selects, target_ports
+from rollout.mesh.workloads import workload
+from rollout.model.finding import Finding, Severity
+from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.kubernetes import Pod, Ref, Service
+from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Offender, Suspect
+from rollout.record.state import State
+
+META = Meta("plaintext-callers", State.CONFIRMING, __doc__)
+READS = (Evidence, Pod, Service, PeerAuthentication)
+
+_NOUN = {Family.HTTP: "plaintext requests", Family.TCP: "plaintext connections"}
+
+
+def check(view: View) -> Findings:
+    """One finding per plaintext edge; too little data is UNKNOWN, also where what was seen is clean."""
+    evidence = view.evidence
+    policies = view.then.policies()
+    pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
+    services = {host(service): service for service in view.then.of(Service, view.target)}
+    known = {offender.edge: offender for offender in evidence.offenders}
+    for edge in evidence.plaintext:
+        refused = _refused(edge, policies, pods, services)
+        yield _finding(known.get(edge) or Offender(edge), evidence, refused=refused)
+    for warning in evidence.warnings:
+        yield Finding(
+            ref=Ref("Namespace", "", view.target), measured=warning, query=evidence.query, severity=Severity.WARNING
+        )
+    match evidence.verdict:
+        case EvidenceVerdict.NO_DATA:
+            raise CannotTell(_no_data(evidence))
+        case EvidenceVerdict.IDLE:
+            if not (view.terminal or view.allow_idle):
+                raise CannotTell(
+                    f"idle: no inbound traffic in {_window(evidence)}, so nothing proves that nobody uses plaintext; "
+                    "--allow-idle accepts that"
+                )
+            return f"idle: no inbound traffic in {_window(evidence)}"
+        case EvidenceVerdict.CLEAN | EvidenceVerdict.PLAINTEXT:
+            return _shares(evidence)
+
+
+def _refused(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, Service]) -> bool:
+    """STRICT would cut the edge: unless every port that its Service leads to is proven to stay open."""
+    service = services.get(edge.service)
+    if service is None:
+        return True
+    mine = [pod for pod in pods if selects(service, pod) and workload(pod).name == edge.destination.workload]
+    ports = [(pod, port) for pod in mine for p in service.spec.ports if (port := target_ports(p, pod)) is not None]
+    if not ports:
+        return True
+    return any(captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT for pod, port in ports)
+
+
+def _finding(offender: Offender, evidence: Evidence, *, refused: bool) -> Finding:
+    edge = offender.edge
+    destination = edge.destination
+    return Finding(
+        ref=Ref("Workload", destination.namespace, destination.workload),
+        field=edge.service,
+        measured=f"{edge.key}, {edge.volume:.0f} {_NOUN[edge.family]}, {rate(evidence, edge.key):.3g}/s"
+        + (f", {edge.open:.0f} open now" if edge.open else ""),
+        limit="0",
+        window=_window(evidence),
+        query=evidence.query,
+        where=_where(offender, refused=refused),
+        fix=_fix(offender),
+        severity=None if refused else Severity.INFO,
+    )
+
+
+def _where(offender: Offender, *, refused: bool) -> tuple[str, ...]:
+    edge = offender.edge
+    lines = [] if refused else ["its port goes on accepting plaintext after the flip"]
+    if edge.last is not None:
+        lines.append(f"last seen {_stamp(edge.last)}")
+    if offender.rhythm:
+        lines.append(offender.rhythm)
+    if offender.clean_from is not None:
+        lines.append(f"counts as repaired from {_stamp(offender.clean_from)} on, if it stays away")
+    if not edge.source.named:
+        lines.append("a caller without a sidecar has no name in the metrics")
+        lines += [_suspect(suspect) for suspect in offender.suspects] or ["no suspect fits"]
+    return tuple(lines)
+
+
+def _suspect(suspect: Suspect) -> str:
+    return f"suspect: {suspect.who} ({suspect.because})"
+
+
+def _fix(offender: Offender) -> str:
+    if offender.suspects:
+        return offender.suspects[0].fix
+    source = offender.edge.source
+    if source.named:
+        return (
+            f"find what turns its TLS off: kubectl get destinationrules -A -o wide; "
+            f"or, when it may be cut: --waive '{META.id}={offender.edge.key}' --reason TEXT"
+        )
+    return (
+        f"find the caller in the access log of {offender.edge.destination} and give it a sidecar; "
+        f"or, when it may be cut: --waive '{META.id}={offender.edge.key}' --max-rate N --reason TEXT"
+    )
+
+
+def _no_data(evidence: Evidence) -> str:
+    reason = evidence.reason or "the metrics do not cover the look-back"
+    return f"no data: {reason}" + (f"; enough at {_stamp(evidence.enough_at)}" if evidence.enough_at else "")
+
+
+def _shares(evidence: Evidence) -> str:
+    said = [f"{family} {share:.2%} mutual TLS" for family in Family if (share := evidence.share(family)) is not None]
+    return f"{', '.join(said) or 'no traffic'} in {_window(evidence)}"
+
+
+def _window(evidence: Evidence) -> str:
+    return f"{_stamp(evidence.start)} to {_stamp(evidence.end)}"
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,161 @@
+"""What a check sees: two worlds and the traffic, and no more of them than it declared in READS.
+
+Declared reads are what the collector fetches; a check that reads more would work on a developer's machine and be
+`unknown` in a run, so it fails here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+from rollout.mesh.peer_authentication import Policies
+from rollout.model.finding import Finding
+from rollout.model.istio import MeshConfig, PeerAuthentication
+from rollout.model.kubernetes import Object
+from rollout.model.traffic import Evidence
+from rollout.ports import AnalyzerMessage
+from rollout.world.world import Unreadable, World
+
+T = TypeVar("T", bound=Object)
+
+#: What a check's function is: it yields what is wrong and returns what it looked at ('' for nothing to say).
+Findings = Generator[Finding, None, str]
+
+
+class UndeclaredRead(Exception):
+    """A check read what its READS do not name."""
+
+
+class CannotTell(Exception):
+    """The check has no data to judge by: its status becomes UNKNOWN, with this reason."""
+
+
+class NotChecked(Exception):
+    """The check's tool is not there: its status becomes SKIPPED, with this reason."""
+
+
+class _Record:
+    """What one check may read (None: everything), and what it did read."""
+
+    def __init__(self, declared: frozenset[type] | None) -> None:
+        self.declared = declared
+        self.seen: set[type] = set()
+
+    def note(self, kind: type) -> None:
+        if self.declared is not None and kind not in self.declared:
+            raise UndeclaredRead(f"{kind.__name__} is not in READS")
+        self.seen.add(kind)
+
+
+class Lens:
+    """One world, as a check may see it."""
+
+    def __init__(self, world: World, record: _Record, root_namespace: str) -> None:
+        """Keep the world behind the record."""
+        self._world = world
+        self._record = record
+        self._root_namespace = root_namespace
+
+    def of(self, kind: type[T], namespace: str = "") -> tuple[T, ...]:
+        """All objects of a kind, or those of one namespace; a kind that is not installed has none.
+
+        Raises:
+            UndeclaredRead: READS does not name the kind.
+            KindUnreadable: it could not be read; the check becomes UNKNOWN.
+            Needs: nobody read it yet; the stage reads it and asks again.
+        """
+        self._record.note(kind)
+        return self._world.of(kind, namespace)
+
+    def policies(self) -> Policies:
+        """The PeerAuthentications, ready to be asked for modes; counts as a read of them."""
+        return Policies(self.of(PeerAuthentication), self._root_namespace)
+
+
+class View:
+    """`now` is what is there, `then` the same after the flip, `target` the namespace that is asked about.
+
+    Args:
+        evidence: the look-back's traffic; None when nobody has read it.
+        analysis: istioctl's messages; None or Unreadable without istioctl.
+        terminal: a human sits at it and may accept an idle namespace.
+        allow_idle: the same, said beforehand.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: World,
+        then: World,
+        target: str,
+        root_namespace: str = "istio-system",
+        evidence: Evidence | None = None,
+        analysis: tuple[AnalyzerMessage, ...] | Unreadable | None = None,
+        mesh_config: MeshConfig | None = None,
+        terminal: bool = False,
+        allow_idle: bool = False,
+        declared: frozenset[type] | None = None,
+    ) -> None:
+        """Without `declared` everything may be read."""
+        self._worlds = (now, then)
+        self._evidence = evidence
+        self._analysis = analysis
+        self._record = _Record(declared)
+        self.now = Lens(now, self._record, root_namespace)
+        self.then = Lens(then, self._record, root_namespace)
+        self.target = target
+        self.root_namespace = root_namespace
+        self.mesh_config = mesh_config or MeshConfig(root_namespace=root_namespace)
+        self.terminal = terminal
+        self.allow_idle = allow_idle
+
+    def limited(self, reads: tuple[type, ...], *, without_flip: bool = False) -> View:
+        """The same with only these reads; `without_flip` makes `then` equal to `now`."""
+        now, then = self._worlds
+        return View(
+            now=now,
+            then=now if without_flip else then,
+            target=self.target,
+            root_namespace=self.root_namespace,
+            evidence=self._evidence,
+            analysis=self._analysis,
+            mesh_config=self.mesh_config,
+            terminal=self.terminal,
+            allow_idle=self.allow_idle,
+            declared=frozenset(reads),
+        )
+
+    @property
+    def changed(self) -> bool:
+        """`then` differs from `now`."""
+        now, then = self._worlds
+        return now is not then and now.changes != then.changes
+
+    @property
+    def seen(self) -> frozenset[type]:
+        """What was read through this view."""
+        return frozenset(self._record.seen)
+
+    @property
+    def evidence_or_none(self) -> Evidence | None:
+        """The same for the runner, which measures the rates of waivers and declares nothing."""
+        return self._evidence
+
+    @property
+    def evidence(self) -> Evidence:
+        """The look-back's traffic. Raises CannotTell when there is none."""
+        self._record.note(Evidence)
+        if self._evidence is None:
+            raise CannotTell("no traffic evidence has been read")
+        return self._evidence
+
+    @property
+    def analysis(self) -> tuple[AnalyzerMessage, ...]:
+        """What istioctl says. Raises NotChecked without istioctl."""
+        self._record.note(AnalyzerMessage)
+        if self._analysis is None:
+            raise NotChecked("istioctl was not run")
+        if isinstance(self._analysis, Unreadable):
+            raise NotChecked(self._analysis.reason)
+        return self._analysis

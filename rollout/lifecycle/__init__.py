@@ -1,0 +1,1 @@
+"""What happens next? One loop over all runs of the process, and the ways into it."""

@@ -1,0 +1,164 @@
+"""Everything the loop does to the outside, over the ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from rollout.errors import ClusterError, NotOurs
+from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics
+from rollout.record.change import Change, Permit
+from rollout.record.events import NOTES, Ended, Fact, Intended, Moved, Note
+from rollout.record.run import Run, apply
+from rollout.world.collector import collect
+from rollout.world.reads import Read
+from rollout.world.world import World
+
+#: A request of another terminal is heard at least this often.
+HEAR = timedelta(seconds=30)
+
+
+class Listener(Protocol):
+    """Whoever shows what happens."""
+
+    def event(self, before: Run, after: Run, event: Fact | Note) -> None:
+        """Something happened."""
+        ...
+
+    def waiting(self, runs: Iterable[Run], why: Iterable[str], now: datetime) -> None:
+        """Nothing happens until later."""
+        ...
+
+
+class IO:
+    """The ports of one command, and what could not be recorded yet."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        metrics: Metrics,
+        analyzer: Analyzer,
+        journal: Journal,
+        lease: Lease | None,
+        clock: Clock,
+        listener: Listener,
+        stopped: Callable[[], str] = lambda: "",
+        blind_deadline: timedelta = timedelta(minutes=30),
+    ) -> None:
+        """`stopped` gives the signal's name once a stop was asked for; `lease` None means that none is held."""
+        self.cluster = cluster
+        self._metrics = metrics
+        self._analyzer = analyzer
+        self._journal = journal
+        self._lease = lease
+        self._clock = clock
+        self._listener = listener
+        self.stopped = stopped
+        self._blind_deadline = blind_deadline
+        self._unsaved: dict[str, list[Fact | Note]] = {}
+        self._unsaved_since: datetime | None = None
+
+    def now(self) -> datetime:
+        """The clock's time."""
+        return self._clock.now()
+
+    def read(self, world: World, reads: Iterable[Read]) -> World:
+        """The world with these answers; what cannot be read is an Unreadable."""
+        answers = collect(tuple(reads), self.cluster, self._metrics, self._analyzer, world, self.now())
+        return world.plus(answers)
+
+    def append(self, run: Run, event: Fact | Note) -> Run:
+        """Record an event and fold it.
+
+        Requests that came in meanwhile are folded first; an Intended or Moved is then dropped, and decided again.
+        After a flip a failed append stops nothing: the event is kept and saved later.
+
+        Raises:
+            NotOurs: somebody else works on the run.
+            ClusterError: before the flip: nothing may be done that is not recorded.
+        """
+        if isinstance(event, NOTES):
+            note = msgspec.structs.replace(event, seq=run.seq)
+            self._journal.append(run.id, run.spec.record_namespace, note)
+            self._listener.event(run, run, note)
+            return run
+        while True:
+            numbered = msgspec.structs.replace(event, seq=run.seq + 1)
+            try:
+                self._save(run, numbered)
+            except Heard as heard:
+                for request in heard.requests:
+                    run = self._fold(run, request)
+                if isinstance(event, Intended | Moved):
+                    return run
+                continue
+            return self._fold(run, numbered)
+
+    def _fold(self, run: Run, event: Fact) -> Run:
+        after = apply(run, event)
+        self._listener.event(run, after, event)
+        return after
+
+    def _save(self, run: Run, event: Fact) -> None:
+        waiting = self._unsaved.get(run.id, [])
+        try:
+            while waiting:
+                self._journal.append(run.id, run.spec.record_namespace, waiting[0])
+                waiting.pop(0)
+            self._journal.append(run.id, run.spec.record_namespace, event)
+            self._unsaved_since = None
+        except ClusterError:
+            if run.flip is None and not any(w.undone for w in run.writes):
+                raise
+            self._unsaved.setdefault(run.id, []).append(event)
+            self._unsaved_since = self._unsaved_since or self.now()
+
+    def unsaved_too_long(self) -> bool:
+        """The journal was not writable for the blind deadline."""
+        return self._unsaved_since is not None and self.now() - self._unsaved_since >= self._blind_deadline
+
+    def hear(self, run: Run) -> Run:
+        """Fold requests that another terminal wrote, by reading the journal."""
+        try:
+            facts = self._journal.load(run.id, run.spec.record_namespace)
+        except ClusterError:
+            return run
+        for fact in facts:
+            if fact.seq > run.seq and fact.__struct_config__.tag == "request" and not isinstance(fact, NOTES):
+                run = self._fold(run, fact)
+        return run
+
+    def sleep(self, runs: Iterable[Run], why: Iterable[str], until: datetime) -> None:
+        """Wait, with the leases renewed and the screen told."""
+        active = list(runs)
+        self._listener.waiting(active, why, self.now())
+        if self._lease is not None:
+            for run in active:
+                try:
+                    self._lease.renew(run.spec.namespace, run.id)
+                except NotOurs:
+                    raise
+                except ClusterError:
+                    continue
+        pause = min(until, self.now() + timedelta(seconds=10)) if self._lease is not None else until
+        self._clock.sleep_until(max(pause, self.now()))
+
+    def release(self, run: Run) -> None:
+        """Give the lease back; a cluster that is away lets it expire."""
+        if self._lease is not None:
+            try:
+                self._lease.release(run.spec.namespace, run.id)
+            except ClusterError:
+                return
+
+
+def ended(now: datetime, outcome: str, sentence: str, following: str) -> Ended:
+    """The last event of a process' work."""
+    return Ended(t=now, outcome=outcome, sentence=sentence, next=following)
+
+
+__all__ = ["HEAR", "IO", "Change", "Listener", "Permit", "ended"]

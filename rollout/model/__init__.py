@@ -1,0 +1,1 @@
+"""Frozen values that every other part speaks of; no rule and no I/O lives here."""

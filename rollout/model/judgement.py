@@ -1,0 +1,147 @@
+"""What the watch compares and what it says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from rollout.model.traffic import Family, Party, Sight
+
+
+class Verdict(StrEnum):
+    """One tick's answer; `healthy` and `no_traffic` count as sight."""
+
+    HEALTHY = "healthy"
+    NO_TRAFFIC = "no_traffic"
+    REGRESSED = "regressed"
+    CANNOT_SEE = "cannot_see"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def sight(self) -> bool:
+        """Time with this verdict counts towards the watch."""
+        return self in (Verdict.HEALTHY, Verdict.NO_TRAFFIC)
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was compared on one tick.
+
+    Args:
+        name: stable id, such as `edge-survival`; `rollout explain` knows it.
+        where: the edge, workload or object.
+        measured: what was seen.
+        limit: what would have been too much.
+        verdict: REGRESSED only when hysteresis is served; HEALTHY otherwise.
+        breached: the limit is passed on this sample; two new samples in a row make a regression.
+        catastrophe: does not wait for hysteresis.
+        window: the time looked at.
+        query: the PromQL.
+        note: what stands beside it ("Deployment orders 41→42 at 10:58").
+    """
+
+    name: str
+    where: str
+    measured: str
+    limit: str
+    verdict: Verdict
+    breached: bool = False
+    catastrophe: bool = False
+    window: str = ""
+    query: str = ""
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """Identity across ticks."""
+        return f"{self.name}:{self.where}"
+
+
+class EdgeBaseline(msgspec.Struct, frozen=True):
+    """An edge before the flip; rates per second, pauses in seconds.
+
+    `tried` and `arrived` are the source's and the destination's view; `at_source` is False where the caller's proxy is
+    not scraped. `errors` is the failed share at the source, `noise` its highest value over a window of the watch.
+    """
+
+    source: Party
+    destination: Party
+    service: str
+    family: Family
+    tried: float = 0.0
+    arrived: float = 0.0
+    errors: float = 0.0
+    noise: float = 0.0
+    longest_pause: float = 0.0
+    at_source: bool = True
+
+    @property
+    def key(self) -> str:
+        """`web/shop -> payments/ledger`."""
+        return f"{self.source} -> {self.destination}"
+
+
+class WorkloadBaseline(msgspec.Struct, frozen=True):
+    """A workload before the flip."""
+
+    ref: str
+    desired: int
+    available: int
+    restarts: int = 0
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """A namespace before the flip: what `regressed` is measured against."""
+
+    at: datetime
+    window: float
+    sight: Sight
+    edges: tuple[EdgeBaseline, ...] = ()
+    workloads: tuple[WorkloadBaseline, ...] = ()
+    available_apis: tuple[str, ...] = ()
+    destination_errors: float = 0.0
+    destination_noise: float = 0.0
+
+
+class EdgeSample(msgspec.Struct, frozen=True):
+    """An edge within one window of the watch; counts, not rates."""
+
+    source: Party
+    destination: Party
+    service: str
+    family: Family
+    tried: float = 0.0
+    failed: float = 0.0
+    arrived: float = 0.0
+    refused: float = 0.0
+    received_bytes: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """`web/shop -> payments/ledger`."""
+        return f"{self.source} -> {self.destination}"
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What Prometheus said on one tick."""
+
+    at: datetime
+    window: float
+    sight: Sight
+    edges: tuple[EdgeSample, ...] = ()
+    destination_requests: float = 0.0
+    destination_errors: float = 0.0
+    queries: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A tick's verdict with its reasons; `breached` are the keys of the signals over their limit on this sample."""
+
+    verdict: Verdict
+    signals: tuple[Signal, ...] = ()
+    breached: tuple[str, ...] = ()
+    sentence: str = ""
+    judged: int = 0
+    quiet: int = 0

@@ -1,0 +1,1 @@
+"""The YAML language: what did the user ask for?"""

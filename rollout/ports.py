@@ -1,0 +1,230 @@
+"""What the tool asks of the outside, as Protocols: the adapters (and the tests' fakes) fulfil them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from rollout.model.kubernetes import Object, Resource
+from rollout.record.events import Event, Fact, Note, Requested
+
+T = TypeVar("T", bound=Object)
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which cluster, as whom; printed before anything else. `expires` is when the credentials end, if that is known."""
+
+    context: str
+    server: str
+    kubernetes: str = ""
+    user: str = ""
+    expires: datetime | None = None
+    renews: bool = False
+
+
+class Right(msgspec.Struct, frozen=True):
+    """A verb on a resource, in a namespace or ('') cluster-wide."""
+
+    verb: str
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        """`patch peerauthentications.security.istio.io in production`."""
+        return f"{self.verb} {self.resource.name}" + (
+            f" in {self.namespace}" if self.namespace else " in all namespaces"
+        )
+
+
+class Cluster(Protocol):
+    """The Kubernetes API. Every method raises a ClusterError of `rollout.errors`.
+
+    Reads and dry runs are retried inside for a few seconds; a real write is sent once.
+    """
+
+    def identity(self) -> Identity:
+        """Context, server, versions and user."""
+        ...
+
+    def served(self, resource: Resource) -> str:
+        """The first of the resource's versions that the server serves, '' when the kind is not installed."""
+        ...
+
+    def list(self, kind: type[T], *, namespace: str = "", selector: str = "") -> tuple[T, ...]:
+        """All objects of a kind, in pages of 500. NotFound: not installed. Forbidden: not permitted."""
+        ...
+
+    def get(self, kind: type[T], namespace: str, name: str) -> T:
+        """One object, read from the server."""
+        ...
+
+    def create(self, kind: type[T], namespace: str, body: Mapping[str, Any], *, dry_run: bool = False) -> T:
+        """POST with fieldManager=rollout and fieldValidation=Strict; apiVersion and kind are filled in."""
+        ...
+
+    def patch(self, kind: type[T], namespace: str, name: str, body: Mapping[str, Any], *, dry_run: bool = False) -> T:
+        """Merge patch with fieldManager=rollout and fieldValidation=Strict.
+
+        metadata.resourceVersion in the body is the optimistic lock (Conflict when stale).
+        """
+        ...
+
+    def delete(self, kind: type[T], namespace: str, name: str, *, uid: str = "", dry_run: bool = False) -> None:
+        """DELETE with the uid as precondition."""
+        ...
+
+    def allowed(self, right: Right) -> bool:
+        """SelfSubjectAccessReview."""
+        ...
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One element of an instant vector; `t` is the evaluation time."""
+
+    labels: dict[str, str]
+    t: datetime
+    value: float
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One element of a range result."""
+
+    labels: dict[str, str]
+    points: tuple[tuple[datetime, float], ...]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An instant query's vector, with Prometheus' warnings (a partial response shows only there)."""
+
+    samples: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class RangeAnswer(msgspec.Struct, frozen=True):
+    """A range query's matrix."""
+
+    series: tuple[Series, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class Metrics(Protocol):
+    """Prometheus. Every method raises a MetricsError; NaN values are dropped, an empty answer is empty."""
+
+    def query(self, promql: str, at: datetime) -> Answer:
+        """Instant query."""
+        ...
+
+    def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> RangeAnswer:
+        """Range query; `step` in seconds."""
+        ...
+
+    def now(self) -> datetime:
+        """Prometheus' own clock (`time()`)."""
+        ...
+
+    def address(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+
+class AnalyzerMessage(msgspec.Struct, frozen=True):
+    """One finding of `istioctl analyze`."""
+
+    code: str
+    level: str
+    origin: str
+    message: str
+    url: str = ""
+
+
+class Analyzer(Protocol):
+    """`istioctl analyze`."""
+
+    def analyze(self, namespace: str) -> tuple[AnalyzerMessage, ...]:
+        """Its findings.
+
+        Raises:
+            RolloutError: there is no istioctl, or it failed; the sentence says which.
+        """
+        ...
+
+
+class Heard(Exception):
+    """An append found requests of somebody else; nothing was appended."""
+
+    def __init__(self, requests: Sequence[Requested]) -> None:
+        """Keep them for the fold."""
+        super().__init__(f"{len(requests)} requests")
+        self.requests = tuple(requests)
+
+
+class Journal(Protocol):
+    """The runs' records: one ConfigMap each, and a mirror on this machine."""
+
+    def create(self, first: Fact) -> None:
+        """Begin a run (the event is its Started). Exists: another run of that name."""
+        ...
+
+    def append(self, run: str, namespace: str, event: Event) -> None:
+        """Append a fact to ConfigMap and mirror, or a note to the mirror.
+
+        `event.seq` must follow what this process knows.
+
+        Raises:
+            Heard: requests came in; fold them, decide again.
+            NotOurs: another process appended: no further write.
+            ClusterError: the ConfigMap could not be written; the mirror has the event.
+        """
+        ...
+
+    def load(self, run: str, namespace: str) -> tuple[Fact | Note, ...]:
+        """All facts of a run, from the cluster. NotFound: there is none. RecordError: not a journal."""
+        ...
+
+    def runs(self, namespace: str) -> tuple[str, ...]:
+        """The run ids whose ConfigMap lies in this namespace ('' for all), oldest first."""
+        ...
+
+    def request(self, run: str, namespace: str, request: Requested) -> None:
+        """Write a request into somebody's journal."""
+        ...
+
+    def folder(self, run: str) -> str:
+        """Where the mirror of the run lies on this machine."""
+        ...
+
+
+class Lease(Protocol):
+    """Who works on a namespace."""
+
+    def acquire(self, namespace: str, run: str) -> None:
+        """Take it, or take it over when it is stale. NotOurs: held, with holder and expiry."""
+        ...
+
+    def renew(self, namespace: str, run: str) -> None:
+        """Renew when a third of its time is over. NotOurs: lost."""
+        ...
+
+    def release(self, namespace: str, run: str) -> None:
+        """Give it back."""
+        ...
+
+    def holder(self, namespace: str) -> tuple[str, datetime] | None:
+        """Run and expiry of a fresh lease."""
+        ...
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+    def sleep_until(self, until: datetime) -> None:
+        """Return at `until`, or earlier when a signal asks for a stop."""
+        ...

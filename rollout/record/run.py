@@ -1,0 +1,337 @@
+"""A run is a fold over its facts: resume folds what is recorded and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from rollout.errors import Outcome, RecordError
+from rollout.model.finding import CheckResult
+from rollout.model.istio import Mode
+from rollout.model.judgement import Baseline, Signal, Verdict
+from rollout.model.traffic import Evidence
+from rollout.record.change import Change, Permit
+from rollout.record.events import (
+    NOTES,
+    Baselined,
+    Checked,
+    Confirmed,
+    Done,
+    Ended,
+    Fact,
+    Failed,
+    FailureKind,
+    Held,
+    Intended,
+    Moved,
+    Note,
+    ProofKind,
+    Proven,
+    Requested,
+    RequestKind,
+    Resumed,
+    Started,
+    Ticks,
+)
+from rollout.record.spec import Spec
+from rollout.record.state import ENDS, State, move, trigger
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """One intended change and what became of it; `done` None and `failed` None is an open intent."""
+
+    seq: int
+    change: Change
+    intended: datetime
+    permit: Permit | None = None
+    done: datetime | None = None
+    failed: FailureKind | None = None
+    reason: str = ""
+    undone: datetime | None = None
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Nobody knows yet whether it was written."""
+        return self.done is None and self.failed is None
+
+    @property
+    def standing(self) -> bool:
+        """It was, or may have been, written, and is not taken back."""
+        return self.undone is None and (self.done is not None or self.open)
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the watch is: `sight` in seconds, `due` the last tick that was judged, `blind` since when nobody sees."""
+
+    began: datetime | None = None
+    due: datetime | None = None
+    sample: datetime | None = None
+    ticks: int = 0
+    sight: float = 0.0
+    traffic: bool = False
+    verdict: Verdict | None = None
+    breached: tuple[str, ...] = ()
+    blind: datetime | None = None
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a decision may know of the past."""
+
+    spec: Spec
+    state: State = State.PLANNED
+    seq: int = 0
+    entered: datetime
+    updated: datetime
+    came_from: State | None = None
+    why: str = ""
+    ending: str = ""
+    signals: tuple[Signal, ...] = ()
+    writes: tuple[Write, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    evidence: Evidence | None = None
+    baseline: Baseline | None = None
+    proofs: dict[str, Proven] = {}
+    watch: Watch = Watch()
+    held: str = ""
+    approved: tuple[str, ...] = ()
+    stop: Requested | None = None
+    roll_back: Requested | None = None
+    outcome: str = ""
+    blocked: tuple[str, ...] = ()
+    sentence: str = ""
+    next: str = ""
+    resumed: datetime | None = None
+    gap: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's name."""
+        return self.spec.run
+
+    @property
+    def ended(self) -> bool:
+        """The process has nothing more to do with it."""
+        return bool(self.outcome)
+
+    @property
+    def result(self) -> Outcome | None:
+        """How it ended."""
+        return Outcome[self.outcome] if self.outcome else None
+
+    @property
+    def finished(self) -> bool:
+        """It reached an end state; an ended but unfinished run can be resumed."""
+        return self.state in ENDS
+
+    @property
+    def flip(self) -> Write | None:
+        """The standing STRICT write, done or possibly done."""
+        return next((w for w in reversed(self.writes) if w.change.strict and w.standing), None)
+
+    @property
+    def raised(self) -> Write | None:
+        """The standing write that took DISABLE to PERMISSIVE."""
+        return next(
+            (
+                w
+                for w in reversed(self.writes)
+                if w.change.before and w.change.before.mode is Mode.DISABLE and not w.change.strict and w.standing
+            ),
+            None,
+        )
+
+    @property
+    def open_intent(self) -> Write | None:
+        """The intent that a dead process left behind."""
+        return next((w for w in reversed(self.writes) if w.open), None)
+
+    def proof(self, kind: ProofKind) -> Proven | None:
+        """The latest proof of this kind, good or bad."""
+        return self.proofs.get(kind)
+
+    def proven(self, kind: ProofKind, since: datetime | None = None) -> bool:
+        """The latest proof of this kind is good, and not older than `since`."""
+        proof = self.proofs.get(kind)
+        return proof is not None and proof.ok and (since is None or proof.t >= since)
+
+
+def begin(event: Started) -> Run:
+    """The run of a first event."""
+    return Run(spec=event.spec, seq=event.seq, entered=event.t, updated=event.t)
+
+
+def fold(events: Iterable[Fact | Note]) -> Run:
+    """The run that these events tell of; notes are passed over.
+
+    Raises:
+        RecordError: no first event, or a history that the table of states does not allow.
+    """
+    run: Run | None = None
+    for event in events:
+        if isinstance(event, Started):
+            if run is not None:
+                raise RecordError("a journal with two beginnings", where=f"event {event.seq}")
+            run = begin(event)
+        elif run is None:
+            raise RecordError("a journal that does not begin with the run's spec", where=f"event {event.seq}")
+        else:
+            run = apply(run, event)
+    if run is None:
+        raise RecordError("an empty journal")
+    return run
+
+
+def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one case an event; splitting would hide the list
+    """The run after one more event."""
+    if isinstance(event, NOTES):
+        return run
+    new = msgspec.structs.replace(run, seq=max(run.seq, event.seq), updated=max(run.updated, event.t))
+    match event:
+        case Moved():
+            return _moved(new, event)
+        case Intended():
+            write = Write(
+                seq=event.seq, change=event.change, intended=event.t, permit=event.permit, accepted=event.accepted
+            )
+            return _with(new, writes=(*new.writes, write))
+        case Done():
+            return _done(new, event)
+        case Failed():
+            return _failed(new, event)
+        case Checked():
+            kept = tuple(r for r in new.checks if r.check not in {c.check for c in event.results})
+            return _with(new, checks=(*kept, *event.results))
+        case Confirmed():
+            return _with(new, evidence=event.evidence)
+        case Baselined():
+            return _with(new, baseline=event.baseline)
+        case Proven():
+            return _with(new, proofs={**new.proofs, event.of: event})
+        case Ticks():
+            return _with(new, watch=_ticked(new.watch, event))
+        case Requested():
+            return _requested(new, event)
+        case Held():
+            return _with(new, held=event.why if event.on else "")
+        case Ended():
+            return _with(new, outcome=event.outcome, sentence=event.sentence, next=event.next)
+        case Resumed():
+            return _with(
+                new,
+                outcome="",
+                sentence="",
+                next="",
+                resumed=event.t,
+                gap=event.gap_from or run.updated,
+                stop=None,
+                held="" if run.held == "stop" else run.held,
+            )
+        case Started():
+            raise RecordError("a journal with two beginnings", where=f"event {event.seq}")
+
+
+def _with(run: Run, **fields: object) -> Run:
+    return msgspec.structs.replace(run, **fields)
+
+
+def _moved(run: Run, event: Moved) -> Run:
+    if event.from_ is not run.state:
+        raise RecordError(f"event {event.seq} leaves {event.from_}, but the run is {run.state}", where=run.id)
+    if trigger(event.from_, event.to) == "assume" and not run.spec.plan:
+        raise RecordError(f"event {event.seq} passes a block, which only a dry run may", where=run.id)
+    state = move(event.from_, event.to)
+    watch = Watch(began=event.t) if state is State.WATCHING else run.watch
+    blocked = (*run.blocked, event.why) if state is State.BLOCKED else run.blocked
+    return _with(
+        run,
+        state=state,
+        entered=event.t,
+        came_from=event.from_,
+        why=event.why or run.why,
+        ending=event.outcome,
+        signals=event.signals or run.signals,
+        watch=watch,
+        held="",
+        blocked=blocked,
+    )
+
+
+def _done(run: Run, event: Done) -> Run:
+    if event.undo:
+        target = event.change.inverse
+        writes = tuple(
+            msgspec.structs.replace(w, undone=event.t, done=w.done or event.t)
+            if w.standing and _same(w.change, target)
+            else w
+            for w in run.writes
+        )
+        return _with(run, writes=writes)
+    return _with(
+        run,
+        writes=tuple(
+            msgspec.structs.replace(w, done=event.t, change=event.change) if w.seq == event.of else w
+            for w in run.writes
+        ),
+    )
+
+
+def _same(a: Change, b: Change) -> bool:
+    return (a.ref, a.before, a.after) == (b.ref, b.before, b.after)
+
+
+def _failed(run: Run, event: Failed) -> Run:
+    if event.undo or event.kind is FailureKind.UNSURE:
+        return run
+    return _with(
+        run,
+        writes=tuple(
+            msgspec.structs.replace(w, failed=event.kind, reason=event.reason) if w.seq == event.of else w
+            for w in run.writes
+        ),
+    )
+
+
+def _ticked(watch: Watch, event: Ticks) -> Watch:
+    blind = None if event.verdict.sight else (watch.blind or event.since)
+    return Watch(
+        began=watch.began,
+        due=event.until,
+        sample=event.sample or watch.sample,
+        ticks=watch.ticks + event.n,
+        sight=watch.sight + event.sight,
+        traffic=watch.traffic or event.verdict is Verdict.HEALTHY,
+        verdict=event.verdict,
+        breached=event.breached,
+        blind=blind,
+    )
+
+
+def _requested(run: Run, event: Requested) -> Run:
+    match event.kind:
+        case RequestKind.STOP:
+            return _with(run, stop=event)
+        case RequestKind.APPROVE:
+            return _with(run, approved=(*run.approved, event.task), held="")
+        case RequestKind.HOLD:
+            return _with(run, held=event.reason or "request")
+        case RequestKind.RELEASE:
+            return _with(run, held="")
+        case RequestKind.ROLL_BACK:
+            return _with(run, roll_back=event)
+
+
+def merge_ticks(a: Ticks, b: Ticks) -> Ticks | None:
+    """Two runs of ticks as one, or None where the verdict or the breached signals differ."""
+    if (a.verdict, a.breached) != (b.verdict, b.breached):
+        return None
+    return msgspec.structs.replace(
+        a, until=b.until, n=a.n + b.n, sight=a.sight + b.sight, sample=b.sample or a.sample, t=b.t, seq=b.seq
+    )
+
+
+def sight_left(run: Run, wanted: timedelta) -> timedelta:
+    """How much sight the watch still needs."""
+    return max(timedelta(0), wanted - timedelta(seconds=run.watch.sight))

@@ -1,0 +1,129 @@
+"""What a run was asked to do, resolved once: resume needs no playbook file and takes no flag that changes it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the playbook after resolution: `keyword` fills one state; `args` are the stage's, as plain values.
+
+    `line` is where it stands in the playbook, 0 for an implicit one.
+    """
+
+    name: str
+    keyword: str
+    args: dict[str, Any] = {}
+    line: int = 0
+
+
+class Waiver(msgspec.Struct, frozen=True, kw_only=True):
+    """This may be cut: findings of `check` on `object` (a glob over what the finding prints) do not block.
+
+    A nameless caller's waiver stands for all nameless callers of the workload and needs `max_rate`, in events per
+    second; above it the waiver is void. An expired one fails.
+    """
+
+    check: str
+    object: str
+    reason: str
+    owner: str = ""
+    expires: datetime | None = None
+    max_rate: float | None = None
+
+
+class Exemption(msgspec.Struct, frozen=True, kw_only=True):
+    """This must go on working: a workload PeerAuthentication that the user made is accepted as it is."""
+
+    object: str
+    reason: str
+    owner: str = ""
+    expires: datetime | None = None
+
+
+class Fixed(msgspec.Struct, frozen=True, kw_only=True):
+    """A caller that was repaired at `at`: one period of it without plaintext is enough."""
+
+    edge: str
+    at: datetime
+    reason: str
+
+
+class OnStop(StrEnum):
+    """What an orderly stop after the flip does."""
+
+    ROLL_BACK = "roll_back"
+    LEAVE = "leave"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and by whom: no secrets."""
+
+    context: str = ""
+    server: str = ""
+    kubernetes: str = ""
+    istio: str = ""
+    user: str = ""
+    prometheus: str = ""
+    tool: str = ""
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's assignment.
+
+    Args:
+        run: `production-20260302-1012-b4`.
+        namespace: the one namespace of the run.
+        tasks: in the machine's order, implicit ones included.
+        batch: label shared by the runs of one command, '' for a single one.
+        terminal: a human sits at it; without one, idle needs `allow_idle` and a pause ends the process.
+        until: `permissive`, `confirming` or `checking`: stop there on purpose.
+        max_duration: refuse to flip unless drain, watch and rollback still fit.
+        permissive_since: when plaintext began to be accepted, where the record does not tell.
+        metrics_match: matchers added to every query, such as `cluster="eu1"`.
+        drain: drainDuration of the proxies, in seconds: when the flip cuts what is still open.
+        enforced_before: an earlier run of ours ended `enforced` here.
+        plan: a dry run: the journal lives in memory and a block is passed by the trigger `assume`.
+    """
+
+    run: str
+    namespace: str
+    tasks: tuple[Task, ...]
+    started: datetime
+    playbook: str = ""
+    playbook_sha: str = ""
+    playbook_name: str = "strict-mtls.yaml"
+    batch: str = ""
+    origin: Origin = Origin()
+    waivers: tuple[Waiver, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
+    terminal: bool = False
+    allow_idle: bool = False
+    allow_system: bool = False
+    override_owner: bool = False
+    require_guard: bool = False
+    on_stop: OnStop = OnStop.ROLL_BACK
+    until: str = ""
+    max_duration: timedelta | None = None
+    permissive_since: datetime | None = None
+    permissive_reason: str = ""
+    metrics_match: str = ""
+    state_namespace: str = ""
+    root_namespace: str = "istio-system"
+    drain: float = 45.0
+    enforced_before: bool = False
+    plan: bool = False
+
+    @property
+    def record_namespace(self) -> str:
+        """Where the ConfigMap and the Lease live."""
+        return self.state_namespace or self.namespace
+
+    def task(self, keyword: str) -> Task | None:
+        """The first task with this keyword."""
+        return next((task for task in self.tasks if task.keyword == keyword), None)

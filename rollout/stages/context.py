@@ -1,0 +1,122 @@
+"""What several states ask of the world and of the run."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from rollout.checks.run import reads, run_checks
+from rollout.checks.view import View
+from rollout.mesh.injection import injected, live
+from rollout.mesh.peer_authentication import effective_modes, inherited, namespace_policy
+from rollout.model.finding import CheckResult
+from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.kubernetes import Pod, Ref
+from rollout.model.traffic import Evidence
+from rollout.ports import AnalyzerMessage
+from rollout.record.change import Change, Policy
+from rollout.record.run import Run
+from rollout.record.state import State
+from rollout.stages.arguments import Args
+from rollout.world.reads import Analysis, DryRun, Objects, Read
+from rollout.world.world import Unreadable, World
+
+A = TypeVar("A", bound=Args)
+FRESH = timedelta(seconds=60)
+
+
+def arguments(run: Run, keyword: str, kind: type[A]) -> A:
+    """The task's arguments, or the defaults where no task names the state."""
+    task = run.spec.task(keyword)
+    return msgspec.convert(task.args if task else {}, kind)
+
+
+def everything(run: Run) -> tuple[Read, ...]:
+    """One list for each kind that a check or a state reads."""
+    kinds = dict.fromkeys([PeerAuthentication, Pod, *reads(None)])
+    return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace))
+
+
+def proxies(run: Run, world: World, before: datetime | None = None) -> tuple[Pod, ...]:
+    """The namespace's live pods with a sidecar; with `before`, those that existed and were Ready then."""
+    pods = [pod for pod in world.of(Pod, run.spec.namespace) if live(pod) and injected(pod)]
+    if before is None:
+        return tuple(pods)
+    return tuple(
+        pod for pod in pods
+        if pod.ready and pod.metadata.creation_timestamp is not None and pod.metadata.creation_timestamp <= before
+    )  # fmt: skip
+
+
+def modes(run: Run, world: World) -> dict[tuple[str, int], Mode]:
+    """The effective mode of every pod and port."""
+    policies = world.of(PeerAuthentication)
+    return dict(effective_modes(proxies(run, world), policies, run.spec.root_namespace))
+
+
+def deciding(run: Run, world: World) -> PeerAuthentication | None:
+    """The policy object that decides for the namespace."""
+    return namespace_policy(world.of(PeerAuthentication), run.spec.namespace)
+
+
+def namespace_mode(run: Run, world: World) -> Mode:
+    """The namespace's mode, inherited where it has none of its own."""
+    policy = deciding(run, world)
+    if policy is not None and policy.mode is not Mode.UNSET:
+        return policy.mode
+    return inherited(world.of(PeerAuthentication), run.spec.namespace, run.spec.root_namespace)
+
+
+def relaxation(run: Run, world: World) -> Change | None:
+    """The change that makes the namespace PERMISSIVE by an object of its own, or None when it is."""
+    policy = deciding(run, world)
+    after = Policy(Mode.PERMISSIVE)
+    if policy is None:
+        taken = {p.name for p in world.of(PeerAuthentication, run.spec.namespace)}
+        name = "default" if "default" not in taken else "rollout-default"
+        return Change(ref=Ref("PeerAuthentication", run.spec.namespace, name), before=None, after=after)
+    if policy.mode in (Mode.PERMISSIVE, Mode.STRICT):
+        return None
+    return Change(ref=policy.ref, before=Policy.of(policy), after=after, uid=policy.metadata.uid)
+
+
+def flip_change(run: Run, world: World) -> Change | None:
+    """The change that makes the deciding policy STRICT; never a creation."""
+    policy = deciding(run, world)
+    if policy is None or policy.mode is not Mode.PERMISSIVE:
+        return None
+    before = Policy.of(policy)
+    return Change(ref=policy.ref, before=before, after=Policy(Mode.STRICT, before.ports), uid=policy.metadata.uid)
+
+
+def checked(
+    run: Run, world: World, now: datetime, states: set[State] | None, evidence: Evidence | None = None
+) -> tuple[CheckResult, ...]:
+    """Run the checks of these states on the world as it is and as it would be after the flip."""
+    flip = flip_change(run, world)
+    analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
+    view = View(
+        now=world,
+        then=world.after(flip) if flip else world,
+        target=run.spec.namespace,
+        root_namespace=run.spec.root_namespace,
+        evidence=evidence,
+        analysis=analysis,
+        idle_passes=run.spec.terminal or run.spec.allow_idle,
+    )
+    return run_checks(view, states, run.spec.waivers, run.spec.exemptions, now)
+
+
+def refusal(world: World, change: Change) -> str:
+    """What the server's dry run said against a change; '' when it takes it."""
+    answer = world.get(DryRun(change))
+    return answer.reason if isinstance(answer, Unreadable) else str(answer)
+
+
+def managers(policy: PeerAuthentication) -> tuple[str, ...]:
+    """Who manages spec.mtls, the latest first."""
+    fields = [f for f in policy.metadata.managed_fields if "f:mtls" in f.fields.get("f:spec", {}) and not f.subresource]
+    fields.sort(key=lambda f: f.time.timestamp() if f.time else 0.0, reverse=True)
+    return tuple(f.manager for f in fields)

@@ -1,0 +1,66 @@
+"""enforcing: through the gate, flip, prove that every proxy took it, and wait for the drain."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollout.errors import Outcome
+from rollout.record.events import ProofKind, Proven
+from rollout.record.run import Run, Write
+from rollout.record.state import State
+from rollout.stages.arguments import Strict, Watch
+from rollout.stages.context import arguments, refusal
+from rollout.stages.gate import gate
+from rollout.stages.proof import proven_by_proxies
+from rollout.stages.step import Flip, Learn, Move, Step, Wait
+from rollout.world.reads import DryRun
+from rollout.world.world import World
+
+
+def decide(run: Run, world: World, now: datetime) -> Step:
+    """Before the flip the gate decides; after it the proxies do."""
+    args = arguments(run, "strict", Strict)
+    flip = run.flip
+    if flip is not None and flip.done is not None:
+        return _after(args, run, world, flip, flip.done, now)
+    if why := _too_long(args, run, now):
+        return Move(State.BLOCKED, why, Outcome.BLOCKED)
+    passed = gate(args, run, world, now)
+    if isinstance(passed, Move):
+        return passed
+    if run.baseline is None or run.baseline.at < passed.permit.oldest_read:
+        return Learn(passed.facts)
+    return Flip(passed.change, passed.permit, ("server dry run: flip and undo accepted",))
+
+
+def _after(args: Strict, run: Run, world: World, flip: Write, written: datetime, now: datetime) -> Step:
+    undo = DryRun(flip.change.inverse)
+    if run.proof(ProofKind.UNDO) is None or not run.proofs[ProofKind.UNDO].t >= written:
+        world.need(undo, since=written)
+        words = refusal(world, flip.change.inverse)
+        detail = words or "server dry run of the undo: accepted"
+        return Learn((Proven(t=now, of=ProofKind.UNDO, ok=not words, detail=detail),))
+    if not run.proven(ProofKind.PROPAGATION, written):
+        answer = proven_by_proxies(run, world, written, now, args.propagation)
+        if isinstance(answer, Wait):
+            return answer
+        if not answer.ok:
+            return Move(State.ROLLING_BACK, f"the flip is not proven: {answer.detail}", facts=(answer,))
+        return Learn((answer,))
+    proof = run.proofs[ProofKind.PROPAGATION]
+    over = proof.t + timedelta(seconds=run.spec.drain)
+    if now < over:
+        return Wait(over, f"drain: open connections are cut at {over:%H:%M:%S}")
+    drained = Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"drain over ({(now - written).total_seconds():.0f}s)")
+    return Move(State.WATCHING, facts=(drained,))
+
+
+def _too_long(args: Strict, run: Run, now: datetime) -> str:
+    if run.spec.max_duration is None:
+        return ""
+    watch = arguments(run, "watch", Watch)
+    need = args.propagation + timedelta(seconds=run.spec.drain) + watch.for_ + watch.rollback_timeout
+    left = run.spec.started + run.spec.max_duration - now
+    if need <= left:
+        return ""
+    return f"drain, watch and rollback need {need}, and --max-duration leaves {left}"

@@ -1,0 +1,96 @@
+"""The gate: the only maker of a Permit."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+import msgspec
+
+from rollout.errors import Outcome
+from rollout.model.finding import CheckResult
+from rollout.model.judgement import Baseline
+from rollout.model.kubernetes import Pod
+from rollout.model.traffic import Evidence, EvidenceVerdict
+from rollout.record.change import Change, Permit
+from rollout.record.events import Baselined, Checked
+from rollout.record.run import Run
+from rollout.record.state import State
+from rollout.stages.arguments import ConfirmMtls, Strict
+from rollout.stages.context import arguments, checked, deciding, everything, flip_change, refusal
+from rollout.stages.step import Move
+from rollout.stages.verifying import blocked
+from rollout.world.reads import Before, DryRun, Objects, Traffic
+from rollout.world.world import Unreadable, World
+
+#: How far the evidence since `confirming` overlaps with it, in seconds: more than two scrapes of any interval.
+OVERLAP = 600.0
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """The flip, its permit, and what is to be recorded before it."""
+
+    change: Change
+    permit: Permit
+    facts: tuple[Checked | Baselined, ...]
+
+
+def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
+    """Everything that must be true at the moment of the flip, on answers at most `args.world` old.
+
+    Raises:
+        Needs: an answer is missing or too old.
+    """
+    since = now - args.world
+    world.need(*everything(run), Objects(Pod), since=since)
+    change = flip_change(run, world)
+    policy = deciding(run, world)
+    if change is None or policy is None:
+        return Move(State.BLOCKED, "the deciding policy is not PERMISSIVE any more", Outcome.BLOCKED)
+    before = Before(run.spec.namespace, args.baseline.total_seconds(), run.spec.metrics_match)
+    tail = _tail(run, now)
+    world.need(tail, before, DryRun(change), DryRun(change.inverse), since=since)
+    evidence, baseline = world.get(tail), world.get(before)
+    if isinstance(evidence, Unreadable) or isinstance(baseline, Unreadable):
+        answer = evidence if isinstance(evidence, Unreadable) else baseline
+        return Move(State.BLOCKED, answer.reason, answer.outcome)
+    assert isinstance(baseline, Baseline)
+    for what, wanted in (("flip", change), ("undo", change.inverse)):
+        if words := refusal(world, wanted):
+            return Move(State.BLOCKED, f"the server refuses the {what}, {wanted}: {words}", Outcome.BLOCKED)
+    results = list(checked(run, world, now, None, _joined(run.evidence, evidence)))
+    shown = Checked(t=now, state=State.ENFORCING, results=tuple(results))
+    if any(r.blocks for r in results):
+        move = blocked(results, (shown,))
+        assert isinstance(move, Move)
+        return move
+    permit = Permit(
+        at=now,
+        resource_version=policy.metadata.resource_version,
+        oldest_read=min(world.age(read) for read in (*everything(run), tail, before, DryRun(change.inverse))),
+        evidence=_digest(evidence.edges),
+        evidence_end=evidence.end,
+        checks=_digest(tuple(results)),
+        undo_proof="server dry run: accepted",
+    )
+    return Passed(change, permit, (shown, Baselined(t=now, baseline=baseline)))
+
+
+def _tail(run: Run, now: datetime) -> Traffic:
+    """The evidence from where `confirming` stopped up to now."""
+    if run.evidence is None:
+        whole = arguments(run, "confirm_mtls", ConfirmMtls).look_back.total_seconds()
+        return Traffic(run.spec.namespace, whole, run.spec.metrics_match)
+    age = (now - run.evidence.end).total_seconds()
+    return Traffic(run.spec.namespace, OVERLAP * (2 + age // OVERLAP), run.spec.metrics_match)
+
+
+def _joined(whole: Evidence | None, tail: Evidence) -> Evidence:
+    """The look-back as confirmed, made worse by whatever the tail shows."""
+    if whole is None or tail.verdict in (EvidenceVerdict.PLAINTEXT, EvidenceVerdict.NO_DATA):
+        return tail
+    return msgspec.structs.replace(whole, end=tail.end, sight=tail.sight)
+
+
+def _digest(value: tuple[object, ...] | tuple[CheckResult, ...]) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:16]

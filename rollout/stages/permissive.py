@@ -1,0 +1,66 @@
+"""permissive: the object that really decides says PERMISSIVE, and no pod or port is lowered."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollout.errors import Outcome
+from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.kubernetes import Pod
+from rollout.record.events import Checked, ProofKind, Proven
+from rollout.record.run import Run
+from rollout.record.state import State
+from rollout.stages.arguments import Permissive
+from rollout.stages.context import (
+    FRESH,
+    arguments,
+    checked,
+    everything,
+    namespace_mode,
+    refusal,
+    relaxation,
+)
+from rollout.stages.proof import proven_by_proxies
+from rollout.stages.step import Learn, Move, Step, Wait, Write
+from rollout.stages.verifying import blocked
+from rollout.world.reads import DryRun, Objects
+from rollout.world.world import World
+
+
+def decide(run: Run, world: World, now: datetime) -> Step:
+    """Write at most one change; a raise from DISABLE is proven by the proxies before it counts."""
+    args = arguments(run, "permissive", Permissive)
+    if (raised := run.raised) is not None and raised.done and not run.proven(ProofKind.DRAIN, raised.done):
+        return _after_raise(args, run, world, raised.done, now)
+    written = max((w.done for w in run.writes if w.done), default=None)
+    since = max(now - FRESH, written) if written else now - FRESH
+    world.need(*everything(run), Objects(Pod), Objects(PeerAuthentication), since=since)
+    change = relaxation(run, world)
+    if change is not None:
+        if run.writes and run.writes[-1].reason:
+            return Move(State.BLOCKED, f"the write of {change} failed: {run.writes[-1].reason}", Outcome.BLOCKED)
+        raises = namespace_mode(run, world) is Mode.DISABLE
+        reads = [DryRun(change), *([DryRun(change.inverse)] if raises and change.before else [])]
+        world.need(*reads, since=now - FRESH)
+        if words := refusal(world, change):
+            return Move(State.BLOCKED, f"the server refuses {change}: {words}", Outcome.BLOCKED)
+        return Write(change, ("server dry run: accepted",))
+    results = [r for r in checked(run, world, now, {State.PERMISSIVE})]
+    facts = (Checked(t=now, state=State.PERMISSIVE, results=tuple(results)),)
+    if any(r.blocks for r in results):
+        return blocked(results, facts)
+    return Move(State.CONFIRMING, facts=facts)
+
+
+def _after_raise(args: Permissive, run: Run, world: World, written: datetime, now: datetime) -> Step:
+    answer = proven_by_proxies(run, world, written, now, args.propagation)
+    match answer:
+        case Proven(ok=True):
+            over = written + timedelta(seconds=run.spec.drain)
+            if now < over:
+                return Wait(over, "drain")
+            return Learn((answer, Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"{run.spec.drain:g}s")))
+        case Proven():
+            return Move(State.ROLLING_BACK, answer.detail)
+        case _:
+            return answer

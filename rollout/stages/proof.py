@@ -1,0 +1,48 @@
+"""Did every proxy take the new policy? Proven per proxy from its own listener counters (facts: observed.md c)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rollout.model.kubernetes import Pod
+from rollout.record.events import ProofKind, Proven
+from rollout.record.run import Run
+from rollout.stages.context import proxies
+from rollout.stages.step import Wait
+from rollout.world.reads import Objects, Propagation, PropagationAnswer
+from rollout.world.world import Unreadable, World
+
+POLL = timedelta(seconds=15)
+
+
+def proven_by_proxies(
+    run: Run,
+    world: World,
+    written: datetime,
+    now: datetime,
+    budget: timedelta,
+    kind: ProofKind = ProofKind.PROPAGATION,
+) -> Proven | Wait:
+    """A good proof, a bad one (rejected, or the budget is over), or a wait for the next look.
+
+    Counts the proxies that were Ready at the write and still live: one that started later has the new policy from
+    its first config.
+    """
+    question = Propagation(run.spec.namespace, written, run.spec.metrics_match)
+    world.need(question, Objects(Pod), since=max(written, now - POLL + timedelta(seconds=1)))
+    wanted = {pod.name for pod in proxies(run, world, before=written)}
+    answer: PropagationAnswer | Unreadable = world.get(question)
+    took = f"{(now - written).total_seconds():.0f}s"
+    if isinstance(answer, Unreadable):
+        left, detail = wanted or {"?"}, f"no proxy can be asked: {answer.reason}"
+    else:
+        if rejected := sorted(wanted & set(answer.rejected)):
+            detail = f"{len(rejected)} proxies rejected the config: {', '.join(rejected[:5])}"
+            return Proven(t=now, of=kind, ok=False, detail=detail)
+        left = wanted - set(answer.updated)
+        if not left:
+            return Proven(t=now, of=kind, ok=True, detail=f"{len(wanted)}/{len(wanted)} proxies prove it ({took})")
+        detail = f"{len(wanted) - len(left)}/{len(wanted)} proxies after {took}; missing {', '.join(sorted(left)[:5])}"
+    if now >= written + budget:
+        return Proven(t=now, of=kind, ok=False, detail=f"{detail}; limit {budget}")
+    return Wait(min(now + POLL, written + budget), detail)

@@ -1,0 +1,120 @@
+"""verifying: prove what the run will need, before the first write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rollout.errors import Outcome
+from rollout.model.finding import CheckResult
+from rollout.model.istio import Mode, PeerAuthentication
+from rollout.ports import Right
+from rollout.record.change import Change
+from rollout.record.events import Checked, ProofKind, Proven
+from rollout.record.run import Run
+from rollout.record.state import State
+from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
+from rollout.stages.owners import owner
+from rollout.stages.rights import to_write
+from rollout.stages.step import Move, Step
+from rollout.world.reads import DryRun, Objects, Rights
+from rollout.world.world import Unreadable, World
+
+SYSTEM = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+
+
+def decide(run: Run, world: World, now: datetime) -> Step:
+    """Refuse what must not be touched, prove rights and the first write, show every check."""
+    if why := refused(run):
+        return Move(State.BLOCKED, why, Outcome.BLOCKED)
+    rights = Rights(to_write(run.spec.namespace, run.spec.record_namespace))
+    world.need(*everything(run), rights, since=now - FRESH)
+    if isinstance(policies := world.get(Objects(PeerAuthentication)), Unreadable):
+        return unreadable(policies)
+    results = checked(run, world, now, None)
+    shown = Checked(t=now, state=State.VERIFYING, results=tuple(r for r in results if r.state != State.CONFIRMING))
+    if strict_already(run, world):
+        return unchanged(run, world, shown)
+    if why := foreign(run, world):
+        return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
+    missing: tuple[Right, ...] | Unreadable = world.get(rights)
+    if isinstance(missing, Unreadable):
+        return Move(State.BLOCKED, missing.reason, missing.outcome, facts=(shown,))
+    if missing:
+        names = "; ".join(str(right) for right in missing)
+        why = f"a right is missing: {names}. Next: rollout rbac | kubectl apply -f -"
+        return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
+    own = [r for r in results if r.state == State.VERIFYING]
+    if any(r.blocks for r in own):
+        return blocked(own, (shown,))
+    first = relaxation(run, world)
+    proof = "no write needed"
+    if first is not None:
+        world.need(DryRun(first), since=now - FRESH)
+        if words := refusal(world, first):
+            why = f"the server refuses the first write, {first}: {words}"
+            return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
+        proof = f"server dry run accepted {first}"
+    rights_proof = Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail="every right, undo first")
+    return Move(
+        State.PERMISSIVE, facts=(shown, rights_proof, Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof))
+    )
+
+
+def refused(run: Run) -> str:
+    """Why this namespace is never touched; '' when it may be."""
+    name = run.spec.namespace
+    if name == run.spec.root_namespace:
+        return f"{name} is MeshConfig.rootNamespace: a policy there would flip the whole mesh"
+    if name in SYSTEM and not run.spec.allow_system:
+        return f"{name} is a system namespace. Next: think again, or add --allow-system"
+    return ""
+
+
+def unreadable(answer: Unreadable) -> Step:
+    """PeerAuthentication cannot be read: no Istio, or no right."""
+    why = "Istio is not installed: this server knows no PeerAuthentication" if answer.absent else answer.reason
+    return Move(State.BLOCKED, why, Outcome.BLOCKED if answer.absent else answer.outcome)
+
+
+def strict_already(run: Run, world: World) -> bool:
+    """Every pod and port refuses plaintext."""
+    from rollout.stages.context import namespace_mode
+
+    return namespace_mode(run, world) is Mode.STRICT and all(m is Mode.STRICT for m in modes(run, world).values())
+
+
+def unchanged(run: Run, world: World, shown: Checked) -> Step:
+    """STRICT already: nothing to write; but a STRICT of ours that was never watched to the end is no success."""
+    policy = deciding(run, world)
+    if policy is not None and policy.mode is Mode.STRICT and "rollout" in managers(policy)[:1]:
+        if not run.spec.enforced_before:
+            why = f"{policy.ref} is STRICT by rollout, but no record says that it was watched to the end"
+            return Move(
+                State.BLOCKED, f"{why}. Next: rollout resume, or rollout rollback", Outcome.BLOCKED, facts=(shown,)
+            )
+    return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(shown,))
+
+
+def foreign(run: Run, world: World) -> str:
+    """Who else owns the deciding policy, and what to do; '' when nobody does, or it may be overridden."""
+    policy = deciding(run, world)
+    found = owner(policy.metadata) if policy else None
+    if policy is None or found is None or (run.spec.override_owner and not found.heals):
+        return ""
+    change = relaxation(run, world) or Change(ref=policy.ref, before=None, after=None)
+    wanted = "STRICT" if change.after is None else str(change.after)
+    heals = (
+        f"{found.name} puts its own state back, so --override-owner is refused"
+        if found.heals
+        else "or --override-owner"
+    )
+    return (
+        f"{policy.ref} is owned by {found.name} ({found.because}). Next: commit spec.mtls.mode: {wanted} there; {heals}"
+    )
+
+
+def blocked(results: list[CheckResult], facts: tuple[Checked, ...]) -> Step:
+    """Name the checks that say no; unknown alone means that we cannot see."""
+    failing = [r for r in results if any(f.blocks for f in r.findings)]
+    names = ", ".join(r.check for r in results if r.blocks)
+    return Move(State.BLOCKED, names, Outcome.BLOCKED if failing else Outcome.CANNOT_SEE, facts=facts)

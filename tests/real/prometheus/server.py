@@ -1,0 +1,171 @@
+"""A real Prometheus for one test session or one test: found or fetched, started, written to, stopped by pid.
+
+Samples carry the lab's virtual time, days ahead of the wall clock. That a real server takes them was proven
+(Debian's 2.42.0, `test_future_samples.py` holds it): remote write checks a sample against the newest one that
+the server has, not against the clock, *when out-of-order ingestion is on* (`out_of_order_time_window`), and a
+query names its time itself. Two things follow:
+
+- an empty server takes the first sample of its life at any time; everything after that may be newer without
+  bound, and older by at most the window. So the order of writing does not matter inside the window;
+- a query without `time=` looks at the wall clock and finds nothing. Every query here has a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.real.prometheus.remote_write import Samples, bodies
+
+_CONFIG = "global: {scrape_interval: 15s}\nstorage: {tsdb: {out_of_order_time_window: 60d}}\n"
+_HOW = (
+    "set PROMETHEUS_BIN, put `prometheus` on PATH, or have apt-get and dpkg-deb "
+    "(Debian's package is fetched and unpacked, not installed)"
+)
+
+
+class Unavailable(Exception):
+    """No Prometheus binary can be had here; the text says how to get one."""
+
+
+def find_binary(environ: Mapping[str, str] = os.environ) -> Path:
+    """The server's binary: PROMETHEUS_BIN, PATH, the cache, or Debian's package unpacked into the cache.
+
+    Raises:
+        Unavailable: none of them; with the reason and the ways to get one.
+    """
+    if named := environ.get("PROMETHEUS_BIN"):
+        if not os.access(named, os.X_OK):
+            raise Unavailable(f"PROMETHEUS_BIN={named} is not an executable file")
+        return Path(named)
+    if found := shutil.which("prometheus", path=environ.get("PATH")):
+        return Path(found)
+    cache = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rollout-tests" / "prometheus"
+    binary = cache / "usr" / "bin" / "prometheus"
+    if not binary.exists():
+        _fetch(cache)
+    return binary
+
+
+def _fetch(cache: Path) -> None:
+    """Unpack Debian's package beside the cache, then rename: a second worker never sees half a folder."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise Unavailable(f"no Prometheus server: {_HOW}")
+    work = cache.with_name(f"prometheus-{os.getpid()}")
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        _run(["apt-get", "download", "prometheus"], work)
+        package = next(work.glob("prometheus_*.deb"))
+        _run(["dpkg-deb", "-x", package.name, "unpacked"], work)
+        with contextlib.suppress(OSError):  # another worker was first: its copy is as good
+            (work / "unpacked").rename(cache)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        raise Unavailable(f"no Prometheus server: `{' '.join(command)}` failed: {done.stderr.strip()[-300:]}; {_HOW}")
+
+
+class RealPrometheus:
+    """A running server; `url` ends without a slash. Use it as a context manager."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        """Start on a free loopback port with its data in `folder`, and wait until it answers."""
+        self._binary, self._folder = binary, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "prometheus.yml").write_text(_CONFIG)
+        self._log = (folder / "log.txt").open("wb")
+        for _ in range(5):  # the port is free when asked for, and may be gone when bound
+            self._process = self._start()
+            if self._wait_until_ready():
+                return
+            self.close()
+            self._log = (folder / "log.txt").open("ab")
+        self._log.close()
+        raise RuntimeError((folder / "log.txt").read_text()[-2000:])
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        return subprocess.Popen(
+            [
+                str(self._binary),
+                f"--config.file={self._folder / 'prometheus.yml'}",
+                f"--storage.tsdb.path={self._folder / 'tsdb'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--storage.tsdb.retention.time=10y",
+                "--web.enable-remote-write-receiver",
+                "--log.level=warn",
+            ],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _wait_until_ready(self) -> bool:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):
+                return True
+            time.sleep(0.02)
+        return False
+
+    def __enter__(self) -> RealPrometheus:
+        """The server itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop this process and no other."""
+        if self._process.poll() is None:
+            self._process.kill()  # its data is thrown away: no orderly shutdown is worth waiting for
+        self._process.wait(timeout=10)
+        self._log.close()
+
+    def write(self, series: Iterable[Samples]) -> None:
+        """Remote-write the samples; visible to queries when this returns.
+
+        Raises:
+            AssertionError: the server refused; with its words.
+        """
+        headers = {
+            "Content-Encoding": "snappy",
+            "Content-Type": "application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+        }
+        for body in bodies(series):
+            request = urllib.request.Request(f"{self.url}/api/v1/write", data=body, headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=60):
+                    pass
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise AssertionError(f"remote write: {error.code} {error.read().decode()}") from None
+
+    def get(self, path: str, **parameters: str | float) -> tuple[int, dict[str, Any]]:
+        """POST a form to `/api/v1/…` as the tool's client does; the status and the JSON answer."""
+        data = urllib.parse.urlencode(parameters).encode()
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", data=data, timeout=60) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
