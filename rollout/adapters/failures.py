@@ -74,7 +74,7 @@ def parse(text: str) -> Status:
     return Status(message=" ".join((title.group(1) if title else text).split())[:300])
 
 
-def _error(ask: Ask, status: int, headers: Mapping[str, str], said: Status) -> ClusterError:  # noqa: C901 - a table
+def _error(ask: Ask, status: int, headers: Mapping[str, str], said: Status) -> ClusterError:
     message, where = said.message.rstrip(". "), ask.where
     if status == 401:
         return Unauthorized(

@@ -73,9 +73,10 @@ def access(kubeconfig: str | None, context: str | None, environ: Mapping[str, st
 def _in_cluster() -> Access:
     from kubernetes import client, config
 
+    library: Any = config
     configuration = client.Configuration()
     try:
-        config.load_incluster_config(client_configuration=configuration)
+        library.load_incluster_config(client_configuration=configuration)
     except config.ConfigException as error:
         raise UsageError(f"the pod has no usable service account: {error}", where="in the cluster") from error
     return Access(configuration, "in-cluster", configuration.host, "", None, renews=True)
@@ -84,10 +85,11 @@ def _in_cluster() -> Access:
 def _from_files(paths: str, context: str | None) -> Access:
     import yaml
     from kubernetes import client, config
-    from kubernetes.config.kube_config import KubeConfigMerger
+    from kubernetes.config import kube_config
 
+    library: Any = kube_config
     try:
-        merged = KubeConfigMerger(paths)
+        merged = library.KubeConfigMerger(paths)
         if merged.config is None:
             raise UsageError("the kubeconfig file is empty", where=paths)
         name = context or merged.config.value.get("current-context") or ""
@@ -144,11 +146,13 @@ def token_expiry(token: str) -> datetime | None:
 
 
 @lru_cache(maxsize=1)
-def _loader() -> Any:  # noqa: ANN401 - a class made when the client library is loaded
+def _loader() -> Any:
     """KubeConfigLoader with exec plugins run by us."""
-    from kubernetes.config.kube_config import FileOrData, KubeConfigLoader
+    from kubernetes.config import kube_config
 
-    class Loader(KubeConfigLoader):  # type: ignore[misc, unused-ignore]
+    library: Any = kube_config
+
+    class Loader(library.KubeConfigLoader):  # type: ignore[misc]
         """The library's, but a plugin has a time limit, its failure is an error, and its token is kept."""
 
         credential: Credential | None = None
@@ -156,7 +160,8 @@ def _loader() -> Any:  # noqa: ANN401 - a class made when the client library is 
         @property
         def user_name(self) -> str | None:
             """The context's user."""
-            return self._current_context["context"].safe_get("user")  # type: ignore[no-any-return, unused-ignore]
+            name: str | None = self._current_context["context"].safe_get("user")
+            return name
 
         @property
         def renews(self) -> bool:
@@ -176,7 +181,7 @@ def _loader() -> Any:  # noqa: ANN401 - a class made when the client library is 
             if status.client_certificate_data:
                 data = {"cert": status.client_certificate_data, "key": status.client_key_data}
                 for field in ("cert", "key"):
-                    file = FileOrData(data, None, data_key_name=field, base64_file_content=False).as_file()
+                    file = library.FileOrData(data, None, data_key_name=field, base64_file_content=False).as_file()
                     setattr(self, f"{field}_file", file)
             if status.expiration_timestamp:
                 self.expiry = status.expiration_timestamp

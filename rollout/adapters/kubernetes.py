@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +17,6 @@ from rollout.model.kubernetes import Object, Resource
 from rollout.ports import Identity, Right
 
 T = TypeVar("T", bound=Object)
-R = TypeVar("R")
 
 MANAGER = "rollout"
 PAGE = 500
@@ -254,10 +253,9 @@ class KubernetesCluster:
             return self._read(method, path, query=[*query, ("dryRun", "All")], body=body, content_type=content)
         return self._transport.send(method, path, query=query, body=body, content_type=content)
 
-    def _read(self, method: str, path: str, **options: Any) -> bytes:  # noqa: ANN401 - passed through
-        ask: Callable[[], bytes] = lambda: self._transport.send(method, path, **options)  # noqa: E731
+    def _read(self, method: str, path: str, **options: Any) -> bytes:
         try:
-            return retrying(self._sleep)(ask)
+            return retrying(self._sleep)(lambda: self._transport.send(method, path, **options))
         except NotFound as error:
             if "could not find the requested resource" in error.problem or "404 page not found" in error.problem:
                 self._served.clear()  # a kind was uninstalled or lost this version while we ran

@@ -32,6 +32,7 @@ def retrying(sleep: Sleep, *, tries: int = TRIES, within: float = WITHIN) -> Cal
 
     def call(ask: Callable[[], T]) -> T:
         waited = _Budget(within)
+        ended = tenacity.stop_any(tenacity.stop_after_attempt(tries), tenacity.stop_before_delay(within))
         return tenacity.Retrying(
             sleep=waited.through(sleep),
             wait=_wait,

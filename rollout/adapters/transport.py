@@ -1,6 +1,6 @@
-"""Bytes to and from the Kubernetes API through the official client, with its discovery, retries and models switched off.
+"""Bytes to and from the Kubernetes API through the official client.
 
-The snippet of facts: libraries.md 1.3, which runs on the client's versions 35 to 37.
+Its discovery, retries and models are switched off: the snippet of facts: libraries.md 1.3, which runs on the client's versions 35 to 37.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Transport:
 
     def __init__(self, access: Access, *, impersonate: str = "", read_timeout: float = READ) -> None:
         """Build the client; nothing is sent."""
+        from kubernetes import dynamic
         from kubernetes.client import ApiClient
-        from kubernetes.dynamic import DynamicClient
 
+        library: Any = dynamic
         access.configuration.retries = False
         try:
             api = ApiClient(access.configuration)
@@ -42,7 +43,7 @@ class Transport:
             raise UsageError(f"the kubeconfig's certificates cannot be used: {error}", where=access.context) from error
         api.user_agent = f"rollout/{rollout.__version__}"
         self._api = api
-        self._client = DynamicClient(api, discoverer=_NoDiscovery)
+        self._client = library.DynamicClient(api, discoverer=_NoDiscovery)
         self._headers = {"Impersonate-User": impersonate} if impersonate else {}
         self._timeout = (CONNECT, read_timeout)
         self.server = bare(access.server)

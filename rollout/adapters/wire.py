@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -36,8 +36,8 @@ class _Head(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
-@lru_cache(maxsize=None)
-def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401 - any kind of object
+@cache
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(shape)
 
 
@@ -67,13 +67,14 @@ def decode_page(kind: type[T], body: bytes, where: str) -> tuple[tuple[T, ...], 
     """
     try:
         page: Page[T] = _decoder(Page[kind]).decode(body)  # type: ignore[valid-type]
-        return page.items or (), page.metadata.continue_ or ""
     except msgspec.MsgspecError:
         raw = _decode(_RawPage, body, where)
+    else:
+        return page.items or (), page.metadata.continue_ or ""
     return tuple(_again(kind, item, where) for item in raw.items or ()), raw.metadata.continue_ or ""
 
 
-def decode(shape: type[Any], body: bytes, where: str) -> Any:  # noqa: ANN401 - the caller names the shape
+def decode(shape: type[Any], body: bytes, where: str) -> Any:
     """Any other answer.
 
     Raises:
@@ -96,9 +97,9 @@ def _again(kind: type[T], body: bytes | msgspec.Raw, where: str) -> T:
     return found
 
 
-def _decode(shape: type[Any], body: bytes, where: str) -> Any:  # noqa: ANN401
+def _decode(shape: type[Any], body: bytes, where: str) -> Any:
     try:
-        return _decoder(shape).decode(body)
+        return _decoder(shape).decode(body)  # type: ignore[arg-type]
     except msgspec.MsgspecError as error:
         raise ClusterError(
             f"the server's answer is no Kubernetes object: {error}",
@@ -115,7 +116,7 @@ def _named(kind: type[Object], body: bytes | msgspec.Raw) -> str:
     return f"{kind.RESOURCE.kind} {metadata.get('namespace', '')}/{metadata.get('name', '?')}"
 
 
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

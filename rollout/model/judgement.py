@@ -75,6 +75,7 @@ class EdgeBaseline(msgspec.Struct, frozen=True):
     noise: float = 0.0
     longest_pause: float = 0.0
     at_source: bool = True
+    received_bytes: float = 0.0
 
     @property
     def key(self) -> str:

@@ -53,8 +53,10 @@ def read(
     if yaml.empty(node):
         return {}
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    known = tuple(fields)
-    found = scope.keys(node, what, known) if known else _none_taken(node, scope, what)
+    if not fields:
+        scope.problems.add(node.start_mark, f"{what} takes no arguments", f"write `{what}:` alone")
+        return {}
+    found = scope.keys(node, what, tuple(fields))
     args: dict[str, Any] = {}
     for name, (_, value) in (found or {}).items():
         if name not in skip:
@@ -62,10 +64,6 @@ def read(
             if checked is not BROKEN:
                 args[name] = checked
     return args
-
-
-def _none_taken(node: Node, scope: Scope, what: str) -> None:
-    scope.problems.add(node.start_mark, f"{what} takes no arguments", f"write `{what}:` alone")
 
 
 def complete(args: dict[str, Any], struct: type[msgspec.Struct]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode
@@ -19,6 +20,15 @@ from rollout.playbook.words import hint
 DEFAULT = "strict-mtls.yaml"
 #: The text goes into every run's record, which is a ConfigMap and holds 1 MiB at most.
 MAX_BYTES = 65_536
+
+
+class Source(NamedTuple):
+    """A file and what stands in it."""
+
+    text: str
+    path: Path
+
+
 _Keys = Mapping[str, tuple[ScalarNode, Node]]
 
 
@@ -66,7 +76,7 @@ def load(
     catalog = tasks.Catalog(keywords=keywords, checks=checks, order=order)
     scope = Scope(problems, {})
     keys = scope.keys(play, "a play", schema.PLAY_KEYS) if play else None
-    book = _book(keys or {}, scope, catalog, variables, text, source)
+    book = _book(keys or {}, scope, catalog, variables, Source(text, source))
     problems.check()
     return book
 
@@ -101,9 +111,9 @@ def _play(root: Node | None, problems: Problems) -> Node | None:
     return plays[0] if plays else None
 
 
-def _book(
-    keys: _Keys, scope: Scope, catalog: tasks.Catalog, given: Mapping[str, str], text: str, path: Path
-) -> Playbook:
+def _book(keys: _Keys, scope: Scope, catalog: tasks.Catalog, given: Mapping[str, str], source: Source) -> Playbook:
+    text, path = source
+
     def node(key: str) -> Node | None:
         return keys[key][1] if key in keys else None
 

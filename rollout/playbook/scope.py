@@ -62,7 +62,8 @@ class Scope:
     def when(self, node: Node) -> bool:
         """A condition, or all of a list of them; True after a mistake."""
         if isinstance(node, SequenceNode):
-            return all([self.when(item) for item in node.value])
+            results = [self.when(item) for item in node.value]  # each of them, so that no mistake hides another
+            return all(results)
         value = yaml.scalar(node, self.problems) if isinstance(node, ScalarNode) else None
         if isinstance(value, bool):
             return value

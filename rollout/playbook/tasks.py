@@ -82,9 +82,9 @@ def _task(node: Node, scope: Scope, catalog: Catalog) -> _Written | None:
         return None
     words = [key for key in found if key in catalog.words]
     strange = [key for key in found if key not in (*catalog.words, "name", "when")]
-    for key in strange:
+    for word in strange:
         known = (*catalog.words, "name", "when")
-        scope.problems.add(found[key][0].start_mark, f"a task has no key {quoted(key)}", unknown_key(key, known))
+        scope.problems.add(found[word][0].start_mark, f"a task has no key {quoted(word)}", unknown_key(word, known))
     active = scope.when(found["when"][1]) if "when" in found else True
     name = scope.text(found["name"][1], "name") if "name" in found else ""
     if not words and not strange:
@@ -173,11 +173,17 @@ def _once(active: Iterable[_Written], scope: Scope) -> None:
     seen: dict[str, int] = {}
     for task in active:
         keys = [(f"{task.keyword}: {name}", mark) for name, mark in task.checks]
-        if task.keyword not in (*LISTS, APPROVE):
+        if task.keyword == APPROVE:
+            keys = [(f"approve: {task.name}", task.mark)]  # an approval is given to a name
+        elif task.keyword not in LISTS:
             keys = [(task.keyword, task.mark)]
         for key, mark in keys:
             if key in seen:
-                scope.problems.add(mark, f"`{key}` stands in line {seen[key]} already", "name it once")
+                scope.problems.add(
+                    mark,
+                    f"`{key}` stands in line {seen[key]} already",
+                    "give each its own `name:`" if task.keyword == APPROVE else "name it once",
+                )
             else:
                 seen[key] = mark.line + 1
 

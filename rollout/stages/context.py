@@ -13,7 +13,7 @@ from rollout.mesh.injection import injected, live
 from rollout.mesh.peer_authentication import effective_modes, inherited, namespace_policy
 from rollout.model.finding import CheckResult
 from rollout.model.istio import Mode, PeerAuthentication
-from rollout.model.kubernetes import Pod, Ref
+from rollout.model.kubernetes import Object, Pod, Ref
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
 from rollout.record.change import Change, Policy
@@ -35,7 +35,7 @@ def arguments(run: Run, keyword: str, kind: type[A]) -> A:
 
 def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
-    kinds = dict.fromkeys([PeerAuthentication, Pod, *reads(None)])
+    kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *reads(None)])
     return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace))
 
 
@@ -104,7 +104,8 @@ def checked(
         root_namespace=run.spec.root_namespace,
         evidence=evidence,
         analysis=analysis,
-        idle_passes=run.spec.terminal or run.spec.allow_idle,
+        terminal=run.spec.terminal,
+        allow_idle=run.spec.allow_idle,
     )
     return run_checks(view, states, run.spec.waivers, run.spec.exemptions, now)
 

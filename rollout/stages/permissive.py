@@ -45,7 +45,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         if words := refusal(world, change):
             return Move(State.BLOCKED, f"the server refuses {change}: {words}", Outcome.BLOCKED)
         return Write(change, ("server dry run: accepted",))
-    results = [r for r in checked(run, world, now, {State.PERMISSIVE})]
+    results = list(checked(run, world, now, {State.PERMISSIVE}))
     facts = (Checked(t=now, state=State.PERMISSIVE, results=tuple(results)),)
     if any(r.blocks for r in results):
         return blocked(results, facts)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from rollout.checks.run import reads
 from rollout.model.istio import PeerAuthentication
-from rollout.model.kubernetes import ConfigMap, Deployment, Namespace, Pod, Resource
+from rollout.model.kubernetes import ConfigMap, Deployment, Namespace, Object, Pod, Resource
 from rollout.ports import Right
 
 LEASE = Resource("coordination.k8s.io", ("v1",), "leases", "Lease")
-OPTIONAL = frozenset({"monitoring.coreos.com", "networking.istio.io"})
 
 
 def to_read() -> tuple[Right, ...]:
     """Cluster-wide lists."""
-    kinds = dict.fromkeys([Namespace, Pod, Deployment, PeerAuthentication, *reads(None)])
+    kinds: dict[type[Object], None] = dict.fromkeys([Namespace, Pod, Deployment, PeerAuthentication, *reads(None)])
     return tuple(Right("list", kind.RESOURCE) for kind in kinds)
 
 

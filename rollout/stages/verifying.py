@@ -86,12 +86,10 @@ def strict_already(run: Run, world: World) -> bool:
 def unchanged(run: Run, world: World, shown: Checked) -> Step:
     """STRICT already: nothing to write; but a STRICT of ours that was never watched to the end is no success."""
     policy = deciding(run, world)
-    if policy is not None and policy.mode is Mode.STRICT and "rollout" in managers(policy)[:1]:
-        if not run.spec.enforced_before:
-            why = f"{policy.ref} is STRICT by rollout, but no record says that it was watched to the end"
-            return Move(
-                State.BLOCKED, f"{why}. Next: rollout resume, or rollout rollback", Outcome.BLOCKED, facts=(shown,)
-            )
+    ours = policy is not None and policy.mode is Mode.STRICT and "rollout" in managers(policy)[:1]
+    if ours and not run.spec.enforced_before:
+        why = "STRICT by rollout, but no record says that it was watched to the end. Next: rollout resume, or rollback"
+        return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(shown,))
 
 

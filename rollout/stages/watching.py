@@ -9,7 +9,7 @@ from rollout.judge.judge import judge
 from rollout.model.istio import PeerAuthentication
 from rollout.model.judgement import Judgement, Observation, Verdict
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Pod, StatefulSet
-from rollout.record.events import ProofKind, Proven, Ticked, Ticks
+from rollout.record.events import Fact, Note, ProofKind, Proven, Ticked, Ticks
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import OnBlind, Watch
@@ -45,7 +45,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     undo = _undo_proof(run, world, now)
     judgement = _judged(run, world, question, now)
     tick = _tick(run, judgement, world.get(question), now if gap else due, step, gap)
-    facts = (*undo, tick, _note(judgement, world.get(question), now, tick.until))
+    facts: tuple[Fact | Note, ...] = (*undo, tick, _note(judgement, world.get(question), now, tick.until))
     blind = run.watch.blind or tick.since
     deadline = timedelta(0) if args.on_blind is OnBlind.ROLL_BACK else args.blind_deadline
     if judgement.verdict is Verdict.REGRESSED:

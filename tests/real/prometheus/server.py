@@ -3,10 +3,11 @@
 Samples carry the lab's virtual time, days ahead of the wall clock. That a real server takes them was proven
 (Debian's 2.42.0, `test_future_samples.py` holds it): remote write checks a sample against the newest one that
 the server has, not against the clock, *when out-of-order ingestion is on* (`out_of_order_time_window`), and a
-query names its time itself. Two things follow:
+query names its time itself. What follows:
 
-- an empty server takes the first sample of its life at any time; everything after that may be newer without
-  bound, and older by at most the window. So the order of writing does not matter inside the window;
+- an empty server takes the first sample of its life at any time; everything after that may be newer (nine days in
+  one step were tried), and older by at most the window. So the order of writing does not matter inside the window;
+- the head's compaction, minutes later, changes neither answers nor what is accepted (tried by hand);
 - a query without `time=` looks at the wall clock and finds nothing. Every query here has a time.
 """
 

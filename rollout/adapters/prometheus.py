@@ -1,0 +1,205 @@
+"""Prometheus as `ports.Metrics`: answers with their warnings, and failures told apart by what helps against them.
+
+The bytes come from a `Source` (`prometheus_source`): straight from Prometheus, or through the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from rollout.adapters.retry import Sleep, retrying
+from rollout.errors import BadQuery, MetricsError, MetricsRefused, MetricsUnreachable, QueryTooHeavy
+from rollout.ports import Answer, RangeAnswer, Sample, Series
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+
+
+class Source(Protocol):
+    """Where Prometheus' bytes come from."""
+
+    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
+        """Ask `query` or `query_range` once.
+
+        Raises:
+            MetricsUnreachable: no answer.
+            QueryTooHeavy: no answer in time.
+        """
+        ...
+
+    def address(self) -> str:
+        """Without credentials."""
+        ...
+
+
+class _Element(msgspec.Struct, frozen=True):
+    metric: dict[str, str] = {}
+    value: tuple[float, str] | None = None
+    values: tuple[tuple[float, str], ...] = ()
+
+
+class _Data(msgspec.Struct, frozen=True, rename="camel"):
+    result_type: str = ""
+    result: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Payload(msgspec.Struct, frozen=True, rename="camel"):
+    status: str = ""
+    data: _Data | None = None
+    error_type: str = ""
+    error: str = ""
+    warnings: tuple[str, ...] | None = None
+
+
+class PrometheusMetrics:
+    """`ports.Metrics` over a source."""
+
+    def __init__(self, source: Source, sleep: Sleep) -> None:
+        """Keep them; `sleep` waits between tries."""
+        self._source = source
+        self._sleep = sleep
+
+    def query(self, promql: str, at: datetime) -> Answer:
+        """Instant query."""
+        data, warnings = self._ask("query", {"query": promql, "time": _stamp(at)}, promql)
+        if data.result_type in ("scalar", "string"):
+            t, value = _convert(data, tuple[float, str], self.address())
+            sample = _number(value)
+            return Answer(() if sample is None else (Sample({}, _time(t), sample),), warnings)
+        elements = _convert(data, tuple[_Element, ...], self.address())
+        samples = [
+            Sample(element.metric, _time(element.value[0]), number)
+            for element in elements
+            if element.value is not None and (number := _number(element.value[1])) is not None
+        ]
+        return Answer(tuple(samples), warnings)
+
+    def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> RangeAnswer:
+        """Range query; a series of which only NaN came is left out."""
+        params = {"query": promql, "start": _stamp(start), "end": _stamp(end), "step": f"{step:g}"}
+        data, warnings = self._ask("query_range", params, promql)
+        series = []
+        for element in _convert(data, tuple[_Element, ...], self.address()):
+            points = tuple((_time(t), n) for t, text in element.values if (n := _number(text)) is not None)
+            if points:
+                series.append(Series(element.metric, points))
+        return RangeAnswer(tuple(series), warnings)
+
+    def now(self) -> datetime:
+        """Prometheus' own clock."""
+        data, _ = self._ask("query", {"query": "time()"}, "time()")
+        t, _value = _convert(data, tuple[float, str], self.address())
+        return _time(t)
+
+    def address(self) -> str:
+        """Where it is, without credentials."""
+        return self._source.address()
+
+    def _ask(self, endpoint: str, params: dict[str, str], promql: str) -> tuple[_Data, tuple[str, ...]]:
+        ask: Callable[[], Reply] = lambda: self._answered(endpoint, params, promql)  # noqa: E731
+        payload = _payload(retrying(self._sleep)(ask), self.address())
+        if payload.status != "success" or payload.data is None:
+            raise _said(payload, 200, promql, self.address())
+        return payload.data, payload.warnings or ()
+
+    def _answered(self, endpoint: str, params: dict[str, str], promql: str) -> Reply:
+        reply = self._source.fetch(endpoint, params)
+        if not 200 <= reply.status < 300:
+            raise refusal(reply, promql, self.address())
+        return reply
+
+
+def refusal(reply: Reply, promql: str, where: str) -> MetricsError:
+    """The error of an answer that is not 2xx."""
+    status = reply.status
+    try:
+        payload = msgspec.json.decode(reply.body, type=_Payload)
+    except msgspec.MsgspecError:
+        payload = _Payload(error=" ".join(reply.body[:200].decode(errors="replace").split()))
+    if status in (401, 403):
+        return MetricsRefused(
+            f"Prometheus refuses the credentials ({status})",
+            where=where,
+            next="pass a valid token; a refused one does not heal by itself",
+        )
+    if status == 404 or 300 <= status < 400:
+        return MetricsRefused(
+            f"there is no Prometheus API at this address ({status})",
+            where=where,
+            next="check host and path prefix; the address ends before /api/v1",
+        )
+    if status in (408, 413, 414, 422, 504) or payload.error_type in ("timeout", "canceled"):
+        return QueryTooHeavy(
+            f"Prometheus could not carry out the query: {payload.error or 'no reason given'} ({status})",
+            limit="a query that ends within Prometheus' --query.timeout and sample limit",
+            where=f"{where}: {promql[:200]}",
+            next="ask for a shorter range",
+        )
+    if status == 429 or status >= 500:
+        return MetricsUnreachable(
+            f"Prometheus is not available: {payload.error or 'no reason given'} ({status})",
+            where=where,
+            next="try again when it has recovered",
+        )
+    return _said(payload, status, promql, where)
+
+
+def _said(payload: _Payload, status: int, promql: str, where: str) -> MetricsError:
+    if payload.error_type in ("timeout", "canceled", "execution"):
+        return QueryTooHeavy(
+            f"Prometheus could not carry out the query: {payload.error} ({status})",
+            where=f"{where}: {promql[:200]}",
+            next="ask for a shorter range",
+        )
+    return BadQuery(
+        f"Prometheus does not understand the request: {payload.error or 'no reason given'} ({status})",
+        where=f"{where}: {promql[:200]}",
+        next="is it a Prometheus, reached over the right scheme? Otherwise this is a bug of rollout",
+    )
+
+
+def _payload(reply: Reply, where: str) -> _Payload:
+    try:
+        return msgspec.json.decode(reply.body, type=_Payload)
+    except msgspec.MsgspecError as error:
+        page = reply.body.lstrip()[:1] == b"<"
+        raise MetricsRefused(
+            "a web page answers instead of Prometheus" if page else f"the answer is not Prometheus': {error}",
+            limit="JSON of /api/v1/query",
+            where=where,
+            next="a login page in front of it needs a token; a wrong path prefix does this too",
+        ) from error
+
+
+def _convert(data: _Data, shape: Any, where: str) -> Any:
+    try:
+        return msgspec.json.decode(data.result, type=shape)
+    except msgspec.MsgspecError as error:
+        raise MetricsRefused(
+            f"the answer is not Prometheus': {error}", limit=f"a result of type {data.result_type}", where=where
+        ) from error
+
+
+def _number(text: str) -> float | None:
+    """None for NaN, and for a string result that is no number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return None if value != value else value  # noqa: PLR0124 - NaN alone differs from itself
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at.timestamp():.3f}"
+
+
+def _time(t: float) -> datetime:
+    return datetime.fromtimestamp(t, UTC)

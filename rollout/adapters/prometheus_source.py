@@ -1,0 +1,200 @@
+"""Two ways to Prometheus: its own address, and the API server's service proxy (no port-forward needed).
+
+prometheus_api_client sends the requests of the first. It throws warnings, statuses and error bodies away and writes
+long queries into the URL (facts: libraries.md 1.6), so the `requests` session under it is ours: it keeps the answer,
+and sends long queries in a body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+import urllib3
+
+from rollout.adapters.prometheus import PrometheusMetrics, Reply, Source
+from rollout.adapters.retry import Sleep
+from rollout.adapters.transport import bare
+from rollout.errors import ClusterError, Forbidden, MetricsUnreachable, NotFound, QueryTooHeavy, Unreachable, UsageError
+
+#: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
+LONG = 2000
+
+RawGet = Callable[[str, Sequence[tuple[str, str]]], bytes]
+_SERVICE = re.compile(
+    r"(?:(?P<scheme>https?):)?(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+):(?P<port>[a-z0-9-]+)(?P<prefix>/\S*)?"
+)
+
+
+def connect_metrics(
+    address: str,
+    *,
+    sleep: Sleep,
+    raw_get: RawGet | None = None,
+    bearer_token: str = "",
+    ca_file: str = "",
+    verify: bool = True,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> PrometheusMetrics:
+    """Prometheus at a URL, or (through the API server) at `SERVICE.NAMESPACE:PORT`.
+
+    Args:
+        address: `https://user:password@host/prefix`, or `[https:]SERVICE.NAMESPACE:PORT[/prefix]`.
+        sleep: waits between tries.
+        raw_get: the cluster's `raw_get`, for the second form.
+        bearer_token: sent to a URL only; the API server would take it for its own.
+        ca_file: PEM file of the authority to trust, '' for the usual ones.
+        verify: False accepts any certificate.
+        headers: sent with every request, such as X-Scope-OrgID.
+        timeout: seconds without a byte.
+
+    Raises:
+        UsageError: it is neither form.
+    """
+    source: Source
+    if re.match(r"https?://[^/]", address):
+        source = DirectSource(
+            address, bearer_token=bearer_token, verify=ca_file or verify, headers=headers or {}, timeout=timeout
+        )
+        return PrometheusMetrics(source, sleep)
+    match = _SERVICE.fullmatch(address)
+    if match is None or raw_get is None:
+        raise UsageError(
+            f"{_printable(address)!r} is no address of a Prometheus",
+            limit="http://HOST:PORT, https://HOST/PREFIX or SERVICE.NAMESPACE:PORT",
+            where="--prometheus",
+        )
+    return PrometheusMetrics(ServiceSource(raw_get, **match.groupdict(default="")), sleep)
+
+
+def _printable(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+class _Session(requests.Session):
+    """Keeps the last answer; a long query goes as a form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False  # ~/.netrc would replace the bearer token
+        self.last: requests.Response | None = None
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:
+        """As `requests` has it."""
+        params = options.get("params") or {}
+        if method == "GET" and len(params.get("query", "")) > LONG:
+            method, options = "POST", {**options, "params": None, "data": params}
+        self.last = None
+        self.last = super().request(method, url, *args, **options)
+        return self.last
+
+
+class DirectSource:
+    """Prometheus at a URL. Not for several threads at once: a session is one conversation."""
+
+    def __init__(
+        self, url: str, *, bearer_token: str, verify: bool | str, headers: Mapping[str, str], timeout: float
+    ) -> None:
+        """Nothing is sent yet."""
+        from prometheus_api_client import PrometheusConnect
+
+        parts = urlsplit(url)
+        self._address = bare(url)
+        self._session = _Session()
+        self._session.verify = verify
+        self._session.headers.update(headers)
+        if bearer_token:
+            self._session.headers["Authorization"] = f"Bearer {bearer_token}"
+        elif parts.username:
+            self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
+        self._connect: Any = PrometheusConnect(
+            self._address, session=self._session, retry=urllib3.Retry(False), timeout=(3.05, timeout)
+        )
+
+    def address(self) -> str:
+        """The URL without credentials."""
+        return self._address
+
+    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
+        """Ask once."""
+        from prometheus_api_client.exceptions import PrometheusApiClientException
+
+        query, rest = params["query"], {key: value for key, value in params.items() if key != "query"}
+        try:
+            if endpoint == "query":
+                self._connect.custom_query(query, params=rest)
+            else:
+                start, end = (datetime.fromtimestamp(float(rest[key]), UTC) for key in ("start", "end"))
+                self._connect.custom_query_range(query, start, end, rest["step"], params=rest)
+        except (PrometheusApiClientException, requests.exceptions.JSONDecodeError, KeyError, TypeError):
+            pass  # an answer came; what it means is read from the answer itself
+        except requests.exceptions.RequestException as error:
+            raise self._silence(error, query) from error
+        answer = self._session.last
+        if answer is None:
+            raise MetricsUnreachable("Prometheus gave no answer", where=self._address)
+        return Reply(answer.status_code, answer.content)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def _silence(self, error: requests.exceptions.RequestException, query: str) -> MetricsUnreachable | QueryTooHeavy:
+        if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
+            return QueryTooHeavy(
+                "Prometheus did not answer the query in time",
+                where=f"{self._address}: {query[:200]}",
+                next="ask for a shorter range",
+            )
+        if isinstance(error, requests.exceptions.SSLError):
+            problem, deed = f"Prometheus' certificate is not trusted: {_reason(error)}", "name its authority's file"
+        else:
+            problem, deed = f"Prometheus cannot be reached: {_reason(error)}", "check the address; does it run?"
+        return MetricsUnreachable(problem, where=self._address, next=deed)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost words, without the URL that the library repeats."""
+    found = re.search(
+        r"(\[Errno[^'\")]*|\[SSL[^'\")]*|Name or service not known|timed out|Remote end closed[^'\")]*)", str(error)
+    )
+    return found.group(1).strip() if found else type(error).__name__
+
+
+class ServiceSource:
+    """Prometheus behind a Service, through the API server."""
+
+    def __init__(self, raw_get: RawGet, *, scheme: str, name: str, namespace: str, port: str, prefix: str) -> None:
+        """Nothing is sent yet."""
+        self._get = raw_get
+        self._address = f"{scheme + ':' if scheme else ''}{name}.{namespace}:{port}{prefix.rstrip('/')}"
+        service = f"{scheme}:{name}:{port}" if scheme else f"{name}:{port}"
+        self._root = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{prefix.rstrip('/')}"
+
+    def address(self) -> str:
+        """`prometheus.istio-system:9090 (through the API server)`."""
+        return f"{self._address} (through the API server)"
+
+    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
+        """Ask once; the API server's own refusals (no right to proxy, no such service) are told apart by their words."""
+        try:
+            return Reply(200, self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items())))
+        except Forbidden as error:
+            raise MetricsUnreachable(
+                f"the way through the API server is barred: {error.problem}",
+                where=self.address(),
+                next="have `get services/proxy` granted, or give Prometheus' URL",
+            ) from error
+        except NotFound as error:
+            raise MetricsUnreachable(
+                f"no Prometheus behind the service: {error.problem}", where=self.address(), next="check name and port"
+            ) from error
+        except ClusterError as error:
+            if isinstance(error, Unreachable) and not error.status:
+                raise MetricsUnreachable(error.problem, where=self.address(), next=error.next) from error
+            return Reply(error.status, error.problem.encode())

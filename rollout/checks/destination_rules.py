@@ -1,0 +1,145 @@
+"""No DestinationRule turns mesh TLS off.
+
+Why: a DestinationRule decides what clients send. DISABLE sends plaintext, SIMPLE and MUTUAL send TLS without the
+mesh's identity; a STRICT server refuses all three. `tls` without a mode is DISABLE.
+
+Fix: remove the `tls` block, so that clients follow what the server can do; with enableAutoMtls off, write ISTIO_MUTUAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from rollout.checks.meta import Meta
+from rollout.checks.view import Findings, View
+from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
+from rollout.mesh.injection import captured_port, gateway, injected, live
+from rollout.mesh.peer_authentication import Policies
+from rollout.mesh.services import host, selects, target_ports
+from rollout.model.finding import Finding, Severity
+from rollout.model.istio import ClientTLSMode, DestinationRule, Mode, PeerAuthentication
+from rollout.model.kubernetes import Namespace, Pod, Service
+from rollout.record.state import State
+
+META = Meta("destination-rules", State.CHECKING, __doc__)
+READS = (DestinationRule, Service, Pod, PeerAuthentication, Namespace)
+
+
+class _Harm(msgspec.Struct):
+    """Whom a setting cuts off; grows while the namespaces are walked through."""
+
+    setting: TLSSetting
+    clients: dict[str, None]
+    services: dict[str, None]
+
+
+def check(view: View) -> Findings:
+    """One finding per `tls` that a STRICT port would refuse, with the client namespaces that use it."""
+    config = view.mesh_config
+    rules = Rules(view.then.of(DestinationRule), view.root_namespace, config.default_destination_rule_export_to)
+    pods = view.then.of(Pod)
+    proxied = {pod.namespace for pod in pods if live(pod) and injected(pod)}
+    clients = sorted({namespace.name for namespace in view.then.of(Namespace)} | proxied)
+    strict = _strict_services(view, [pod for pod in pods if pod.namespace == view.target])
+    for harm in _harms(rules, clients, strict):
+        yield _finding(harm, proxied, auto=config.enable_auto_mtls)
+    if not config.enable_auto_mtls:
+        yield from _without_auto(rules, sorted(proxied), strict)
+    return f"{len(strict)} Services, as clients of {len(clients)} namespaces reach them"
+
+
+def _strict_services(view: View, pods: Iterable[Pod]) -> list[tuple[Service, tuple[int, ...]]]:
+    """The target's Services with those of their ports that lead to a STRICT one."""
+    policies = view.then.policies()
+    servers = [pod for pod in pods if live(pod) and not gateway(pod)]
+    found = []
+    for service in view.then.of(Service, view.target):
+        mine = [pod for pod in servers if selects(service, pod)]
+        ports = tuple(
+            p.port for p in service.spec.ports if any(_strict(policies, pod, target_ports(p, pod)) for pod in mine)
+        )
+        if ports:
+            found.append((service, ports))
+    return found
+
+
+def _strict(policies: Policies, pod: Pod, port: int | None) -> bool:
+    return port is not None and captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT
+
+
+def _harms(rules: Rules, clients: list[str], strict: list[tuple[Service, tuple[int, ...]]]) -> Iterable[_Harm]:
+    harms: dict[tuple[str, str], _Harm] = {}
+    for service, ports in strict:
+        for client in clients:
+            settings = rules.settings(client, service.namespace, host(service))
+            for setting in settings:
+                if setting.mode is not ClientTLSMode.ISTIO_MUTUAL and ports_of(setting, settings, ports):
+                    harm = harms.setdefault((str(setting.rule), setting.field), _Harm(setting, {}, {}))
+                    harm.clients[client] = None
+                    harm.services[service.name] = None
+    return harms.values()
+
+
+def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
+    setting = harm.setting
+    speaking = [client for client in harm.clients if client in proxied]
+    lines = [f"for {_some(harm.services)}, used by clients in {_some(speaking or harm.clients)}"]
+    if not speaking:
+        lines.append("no sidecar runs in those namespaces now")
+    if setting.subset:
+        lines.append(f"counts where a VirtualService routes to subset {setting.subset}")
+    if setting.some_clients:
+        lines.append("only for the clients that its workloadSelector matches")
+    return Finding(
+        ref=setting.rule,
+        field=setting.field,
+        measured=setting.mode.value,
+        limit="ISTIO_MUTUAL, or no tls at all" if auto else "ISTIO_MUTUAL",
+        where=tuple(lines),
+        fix=_fix(setting, auto=auto),
+        severity=None if speaking else Severity.WARNING,
+    )
+
+
+def _fix(setting: TLSSetting, *, auto: bool) -> str:
+    rule = setting.rule
+    patch = f'"op":"remove","path":"{setting.pointer}"'
+    if not auto:
+        patch = f'"op":"replace","path":"{setting.pointer}","value":{{"mode":"ISTIO_MUTUAL"}}'
+    return f"kubectl patch destinationrule {rule.name} -n {rule.namespace} --type json -p '[{{{patch}}}]'"
+
+
+def _some(names: Iterable[str]) -> str:
+    """At most five of them, and how many there are."""
+    listed = sorted(names)
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return ", ".join(listed[:5]) + more
+
+
+def _without_auto(rules: Rules, clients: list[str], strict: list[tuple[Service, tuple[int, ...]]]) -> Findings:
+    for service, ports in strict:
+        plain = []
+        for client in clients:
+            settings = rules.settings(client, service.namespace, host(service))
+            if not any(s.mode is ClientTLSMode.ISTIO_MUTUAL and ports_of(s, settings, ports) for s in settings):
+                plain.append(client)
+        if plain:
+            yield Finding(
+                ref=service.ref,
+                measured="enableAutoMtls is false, and no DestinationRule asks for mutual TLS",
+                limit="ISTIO_MUTUAL",
+                where=(f"clients in {_some(plain)} send plaintext",),
+                fix=_rule(service),
+            )
+    return ""
+
+
+def _rule(service: Service) -> str:
+    body = (
+        '{"apiVersion":"networking.istio.io/v1beta1","kind":"DestinationRule",'
+        f'"metadata":{{"name":"{service.name}-mtls","namespace":"{service.namespace}"}},'
+        f'"spec":{{"host":"{host(service)}","trafficPolicy":{{"tls":{{"mode":"ISTIO_MUTUAL"}}}}}}}}'
+    )
+    return f"echo '{body}' | kubectl apply -f -"

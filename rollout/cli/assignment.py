@@ -1,0 +1,174 @@
+"""From flags and a playbook to a run's spec."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rollout.checks.registry import checks
+from rollout.errors import Outcome, RolloutError, UsageError
+from rollout.model.kubernetes import Namespace
+from rollout.playbook.loader import Playbook, load
+from rollout.ports import Cluster
+from rollout.record.spec import Exemption, Fixed, OnStop, Origin, Spec, Waiver
+from rollout.record.state import State
+from rollout.stages.arguments import KEYWORDS
+
+
+def terminal() -> bool:
+    """A human sits at it."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def naming() -> dict[str, str]:
+    """Which keyword may name a check."""
+    return {c.meta.id: "verify" if c.meta.state is State.VERIFYING else "check" for c in checks()
+            if c.meta.state in (State.VERIFYING, State.CHECKING)}  # fmt: skip
+
+
+def playbook(path: str | None, extra: list[str], namespaces: list[str]) -> Playbook:
+    """The playbook with the command line's variables."""
+    variables = {"namespaces": ",".join(namespaces)}
+    for text in extra:
+        if text.startswith("@"):
+            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+            pairs = [line.partition(":") for line in lines if ":" in line]
+            variables.update({name.strip(): value.strip() for name, _, value in pairs})
+            continue
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"{text!r} has no '='", limit="-e NAME=VALUE or -e @FILE", where="-e")
+        variables[name] = value
+    return load(Path(path) if path else None, keywords=KEYWORDS, checks=naming(), variables=variables)
+
+
+def targets(cluster: Cluster, args: Any) -> list[str]:
+    """The namespaces that names, globs and the selector mean, in the order given."""
+    if not (args.namespaces or args.selector or args.all_namespaces):
+        raise UsageError("no namespace is named", next=f"rollout {args.command} NAMESPACE, or -l SELECTOR")
+    known = cluster.list(Namespace, selector=args.selector)
+    names = [ns.name for ns in known]
+    chosen: list[str] = []
+    for pattern in args.namespaces:
+        found = fnmatch.filter(names, pattern)
+        if not found:
+            near = difflib.get_close_matches(pattern, names, n=3)
+            raise UsageError(
+                f"no namespace matches {pattern!r}; the cluster has {len(names)}",
+                next=f"did you mean {', '.join(near)}?" if near else "kubectl get namespaces",
+            )
+        chosen += sorted(found)
+    if not args.namespaces:
+        chosen = sorted(ns.name for ns in known if args.selector or _meshed(ns))
+    for ns in known:
+        if ns.name in chosen and (ns.status.phase == "Terminating" or ns.metadata.deletion_timestamp):
+            raise RolloutError(f"namespace {ns.name} is being deleted", outcome=Outcome.BLOCKED,
+                               next=f"kubectl get namespace {ns.name} -o yaml")  # fmt: skip
+    return list(dict.fromkeys(chosen))
+
+
+def _meshed(namespace: Namespace) -> bool:
+    labels = namespace.metadata.labels
+    return labels.get("istio-injection") == "enabled" or "istio.io/rev" in labels
+
+
+def spec(
+    args: Any,
+    book: Playbook,
+    *,
+    namespace: str,
+    now: datetime,
+    origin: Origin,
+    root_namespace: str,
+    drain: float,
+    enforced_before: bool,
+    plan: bool,
+) -> Spec:
+    """The assignment of one run."""
+    return Spec(
+        run=f"{namespace[:40]}-{now:%Y%m%d-%H%M}-{os.urandom(2).hex()}",
+        namespace=namespace,
+        tasks=book.tasks,
+        started=now,
+        playbook=book.text,
+        playbook_sha=book.sha,
+        playbook_name=book.name,
+        origin=origin,
+        waivers=(*book.waivers, *_waivers(args)),
+        exemptions=(*book.exemptions, *_exemptions(args)),
+        fixed=_fixed(args),
+        terminal=terminal(),
+        allow_idle=args.allow_idle,
+        allow_system=args.allow_system,
+        override_owner=args.override_owner,
+        require_guard=book.require_guard,
+        on_stop=OnStop(args.on_stop),
+        until=args.until,
+        max_duration=duration(args.max_duration, "--max-duration") if args.max_duration else None,
+        permissive_since=moment(args.permissive_since, "--permissive-since") if args.permissive_since else None,
+        permissive_reason=_reason(args, "--permissive-since") if args.permissive_since else "",
+        metrics_match=args.metrics_match,
+        state_namespace=args.state_namespace,
+        root_namespace=root_namespace,
+        drain=drain,
+        enforced_before=enforced_before,
+        plan=plan,
+    )
+
+
+def _reason(args: Any, flag: str) -> str:
+    if not args.reason:
+        raise UsageError(f"{flag} needs --reason", where=flag, next=f"{flag} … --reason 'why'")
+    return str(args.reason)
+
+
+def _waivers(args: Any) -> tuple[Waiver, ...]:
+    made = []
+    for text in args.waive:
+        check, sign, obj = text.partition("=")
+        if not sign or not obj:
+            raise UsageError(f"{text!r} is no waiver", limit="--waive CHECK=OBJECT", where="--waive")
+        if check not in {c.meta.id for c in checks()}:
+            near = difflib.get_close_matches(check, [c.meta.id for c in checks()], n=1)
+            raise UsageError(f"there is no check {check!r}", where="--waive",
+                             next=f"did you mean {near[0]}?" if near else "rollout checks list")  # fmt: skip
+        made.append(Waiver(check=check, object=obj, reason=_reason(args, "--waive"), max_rate=args.max_rate))
+    return tuple(made)
+
+
+def _exemptions(args: Any) -> tuple[Exemption, ...]:
+    return tuple(Exemption(object=obj, reason=_reason(args, "--exempt")) for obj in args.exempt)
+
+
+def _fixed(args: Any) -> tuple[Fixed, ...]:
+    made = []
+    for text in args.fixed:
+        edge, sign, at = text.rpartition("@")
+        if not sign:
+            raise UsageError(f"{text!r} has no '@'", limit="--fixed 'EDGE@TIME'", where="--fixed")
+        made.append(Fixed(edge=edge, at=moment(at, "--fixed"), reason=_reason(args, "--fixed")))
+    return tuple(made)
+
+
+def moment(text: str, flag: str) -> datetime:
+    """An ISO date or time; without a zone, UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no date", limit="2026-03-02 or 2026-03-02T10:00Z", where=flag) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def duration(text: str, flag: str) -> timedelta:
+    """`55m`, `1h30m`, `8d`."""
+    from rollout.playbook.arguments import parse_duration
+
+    found = parse_duration(text)
+    if found is None:
+        raise UsageError(f"{text!r} is no duration", limit="such as 45s, 30m, 1h30m, 8d", where=flag)
+    return found

@@ -1,0 +1,54 @@
+"""The runs that a cluster's journals tell of."""
+
+from __future__ import annotations
+
+from rollout.errors import ClusterError, RecordError, UsageError
+from rollout.lifecycle.writes import authorise
+from rollout.ports import Journal
+from rollout.record.run import Run, fold
+from rollout.record.state import State
+
+
+def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
+    """Every readable run of a namespace ('' for all), oldest first.
+
+    Raises:
+        RecordError: a journal is forged or torn; its name stands in the sentence.
+    """
+    found = []
+    for run_id in journal.runs(record_namespace):
+        run = fold(journal.load(run_id, record_namespace))
+        if run.spec.run != run_id or run.spec.record_namespace != (record_namespace or run.spec.record_namespace):
+            raise RecordError(f"ConfigMap rollout-{run_id} holds the journal of {run.spec.run}",
+                              where=record_namespace, next="look who wrote it; nothing was changed")  # fmt: skip
+        authorise(run)
+        if not namespace or run.spec.namespace == namespace:
+            found.append(run)
+    return found
+
+
+def last_run(journal: Journal, namespace: str, record_namespace: str) -> Run | None:
+    """The newest run of a namespace; None also where the journals cannot be listed (verifying says so)."""
+    try:
+        return next(reversed(runs_of(journal, namespace, record_namespace)), None)
+    except ClusterError:
+        return None
+
+
+def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run | None:
+    """The run of a namespace that has to be taken up before another begins."""
+    found = runs_of(journal, namespace, record_namespace)
+    return next((run for run in reversed(found) if not run.finished or run.state is State.ROLLBACK_FAILED), None)
+
+
+def find(journal: Journal, name: str, record_namespace: str) -> Run:
+    """A run by its id, or the newest one of a namespace.
+
+    Raises:
+        UsageError: there is none.
+    """
+    namespace = record_namespace or (name if "-20" not in name else name.rsplit("-", 3)[0])
+    for run in reversed(runs_of(journal, "", namespace)):
+        if name in (run.id, run.spec.namespace):
+            return run
+    raise UsageError(f"there is no run {name!r} in namespace {namespace}", next="rollout status")

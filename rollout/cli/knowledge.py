@@ -1,0 +1,123 @@
+"""What the tool knows without a cluster: checks, signals, playbooks, rights, scenarios, versions."""
+
+from __future__ import annotations
+
+import difflib
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rollout import __version__
+from rollout.checks.registry import checks as all_checks
+from rollout.cli.assignment import playbook as load_playbook
+from rollout.cli.screen import width
+from rollout.errors import Outcome, UsageError
+from rollout.judge.judge import SIGNALS
+from rollout.model.kubernetes import ConfigMap
+from rollout.playbook.loader import shipped
+from rollout.ports import Right
+from rollout.report import explain as explained
+from rollout.report.tables import exit_codes
+from rollout.stages.rights import to_read, to_write
+
+
+def _print(lines: list[str]) -> int:
+    sys.stdout.write("\n".join(lines) + "\n")
+    return Outcome.DONE.exit_code
+
+
+def explain(args: Any) -> int:
+    """A check or a signal."""
+    for check in all_checks():
+        if check.meta.id == args.id:
+            meta = check.meta
+            return _print(explained.explain(meta.id, meta.title, meta.why, meta.fix, width=width()))
+    if args.id in SIGNALS:
+        title, why = SIGNALS[args.id]
+        return _print(explained.explain(args.id, title, why, "", width=width()))
+    known = [c.meta.id for c in all_checks()] + list(SIGNALS)
+    near = difflib.get_close_matches(args.id, known, n=1)
+    raise UsageError(f"there is no check or signal {args.id!r}",
+                     next=f"did you mean {near[0]}?" if near else "rollout checks list")  # fmt: skip
+
+
+def checks(args: Any) -> int:  # noqa: ARG001
+    """The checks and the watch's signals."""
+    rows = [f"{c.meta.id:<20} {c.meta.state:<11} {c.meta.title}" for c in all_checks()]
+    rows += [f"{name:<20} {'watching':<11} {title}" for name, (title, _) in SIGNALS.items()]
+    return _print([f"{'ID':<20} {'STATE':<11} TRUE WHEN IT PASSES", *rows])
+
+
+def playbook(args: Any) -> int:
+    """List, show or lint."""
+    if args.action == "list":
+        return _print(["strict-mtls.yaml   the default: checklist, flip, thirty minutes of watch"])
+    path = Path(args.file) if args.file else shipped()
+    if args.action == "show":
+        return _print([path.read_text(encoding="utf-8").rstrip()])
+    book = load_playbook(str(path), args.extra_vars, ["NAMESPACE"])
+    return _print([f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"])
+
+
+def rbac(args: Any) -> int:
+    """The least rights for a plan, or for migrating the named namespaces."""
+    documents = [_role("ClusterRole", "rollout-plan", "", to_read())]
+    spots = args.namespace or ["NAMESPACE"]
+    for namespace in spots if args.purpose == "migrate" else []:
+        record = args.state_namespace or namespace
+        rights = to_write(namespace, record)
+        for place in dict.fromkeys([namespace, record]):
+            documents.append(_role("Role", "rollout-migrate", place, [r for r in rights if r.namespace == place]))
+    record = args.state_namespace
+    if args.purpose == "plan":
+        maps = ConfigMap.RESOURCE
+        documents.append(_role("ClusterRole", "rollout-record", "", [Right("list", maps), Right("get", maps)]))
+    if args.user:
+        documents += [_binding(document, args.user) for document in list(documents)]
+    return _print([yaml.safe_dump_all(documents, sort_keys=False).rstrip()])
+
+
+def _role(kind: str, name: str, namespace: str, rights: Any) -> dict[str, Any]:
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for right in rights:
+        verbs.setdefault((right.resource.group, right.resource.plural), []).append(right.verb)
+    rules = [{"apiGroups": [g], "resources": [r], "verbs": list(dict.fromkeys(v))} for (g, r), v in verbs.items()]
+    if kind == "ClusterRole" and name == "rollout-plan":
+        rules.append({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]})
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules}
+
+
+def _binding(role: dict[str, Any], user: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": f"{role['kind']}Binding",
+        "metadata": role["metadata"],
+        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"]
+        },
+    }  # fmt: skip
+
+
+def lab(args: Any) -> int:  # noqa: ARG001
+    """The scenarios."""
+    from rollout.lab.lab import list_scenarios
+
+    return _print([f"{name:<34} {title}" for name, title in list_scenarios()])
+
+
+def version(args: Any) -> int:  # noqa: ARG001
+    """Of the tool, and what it is made for."""
+    return _print([
+        f"rollout {__version__} (Python {platform.python_version()})",
+        "made for Istio 1.20 to 1.32 in sidecar mode, PeerAuthentication v1 and v1beta1",
+    ])  # fmt: skip
+
+
+def topic(args: Any) -> int:  # noqa: ARG001
+    """`rollout help exit-codes`."""
+    return _print(exit_codes(width=width()))

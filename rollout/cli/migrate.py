@@ -1,0 +1,151 @@
+"""`rollout migrate` and `rollout plan`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+from rollout.cli.assignment import playbook, spec, targets, terminal
+from rollout.cli.history import last_run, unfinished
+from rollout.cli.screen import Screen, width
+from rollout.cli.wiring import Ports, ports
+from rollout.errors import Outcome, UsageError, worst
+from rollout.lifecycle.io import IO
+from rollout.lifecycle.loop import drive
+from rollout.lifecycle.planning import plan as planned
+from rollout.lifecycle.waves import waves
+from rollout.playbook.loader import Playbook
+from rollout.record.events import Resumed, Started
+from rollout.record.run import Run, begin
+from rollout.record.spec import Spec
+from rollout.report import text
+from rollout.report.json import plan_json, run_json
+
+
+def migrate(args: Any) -> int:
+    """Take namespaces to STRICT, one wave after the other."""
+    if args.dry_run:
+        return plan(args)
+    with ports(args) as p:
+        return migrated(args, p)
+
+
+def migrated(args: Any, p: Ports) -> int:
+    """The same on ports that exist."""
+    names = targets(p.cluster, args)
+    book = playbook(args.playbook, args.extra_vars, names)
+    screen = Screen(json=args.output == "json")
+    specs = {name: _spec(args, book, p, name, plan=False) for name in names}
+    screen.lines(text.header(next(iter(specs.values())), mode="migrate", namespaces=names, width=width()))
+    _confirm(args, names)
+    done: list[Run] = []
+    with p.stopper:
+        for wave in waves(names, book.serial):
+            runs = [_begun(specs[name], p, screen) for name in wave]
+            done += drive(runs, io_of(p, screen))
+            failed = sum(1 for run in done if run.result in _FAILURES)
+            if failed > _allowed(book, len(names)) or p.stopper.name:
+                break
+    return report(args, done, screen, [n for n in names if n not in {r.spec.namespace for r in done}])
+
+
+_FAILURES = (Outcome.ROLLED_BACK, Outcome.ROLLBACK_FAILED, Outcome.BUG, Outcome.OVERRIDDEN)
+
+
+def _allowed(book: Playbook, total: int) -> int:
+    wanted = book.max_failures
+    return int(total * int(wanted[:-1]) / 100) if isinstance(wanted, str) else wanted
+
+
+def io_of(p: Ports, screen: Screen) -> IO:
+    """The loop's io over these ports."""
+    return IO(
+        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=p.journal, lease=p.lease, clock=p.clock,
+        listener=screen, stopped=lambda: p.stopper.name,
+    )  # fmt: skip
+
+
+def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec:
+    last = last_run(p.journal, name, args.state_namespace or name)
+    return spec(
+        args, book, namespace=name, now=p.clock.now(), origin=p.origin, root_namespace=p.mesh.root_namespace,
+        drain=p.mesh.drain_seconds, enforced_before=last is not None and last.state.value == "enforced", plan=plan,
+    )  # fmt: skip
+
+
+def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
+    """A new run, or the unfinished one of the namespace with its own spec."""
+    old = unfinished(p.journal, wanted.namespace, wanted.record_namespace)
+    run_id = old.id if old else wanted.run
+    p.lease.acquire(wanted.namespace, run_id, takeover=True)
+    if old is not None:
+        screen.lines([f"Run {old.id} of {wanted.namespace} is not finished: going on with it, with its own assignment"])
+        return io_of(p, screen).append(old, Resumed(t=p.clock.now(), by=p.identity.user))
+    first = Started(t=wanted.started, seq=1, spec=wanted)
+    p.journal.create(first)
+    run = begin(first)
+    screen.event(run, run, first)
+    return run
+
+
+def _confirm(args: Any, names: list[str]) -> None:
+    if args.yes or (args.confirm and [args.confirm] == names):
+        return
+    if args.confirm:
+        raise UsageError(f"--confirm names {args.confirm!r}, the targets are {', '.join(names)}", where="--confirm")
+    if not terminal():
+        raise UsageError("nobody is there to be asked", where="standard input is no terminal",
+                         next="--yes, or --confirm NAMESPACE")  # fmt: skip
+    wanted = names[0] if len(names) == 1 else f"{len(names)} namespaces"
+    subject = names[0] if len(names) == 1 else ", ".join(names)
+    sys.stdout.write(f"{subject} will refuse plaintext. Type {wanted!r} to go on: ")
+    sys.stdout.flush()
+    if sys.stdin.readline().strip() != wanted:
+        raise UsageError("not confirmed; nothing was changed", next=f"rollout plan {names[0]}")
+
+
+def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
+    """Print recap and result; give the batch's exit status."""
+    end = worst([run.result for run in runs if run.result])
+    if args.output == "json":
+        sys.stdout.write(json.dumps({"format_version": "1", "runs": [run_json(run) for run in runs]}, indent=1) + "\n")
+        return end.exit_code
+    screen.lines(text.recap(runs, width=width()))
+    screen.lines(f"      {name}  not started" for name in left)
+    for run in runs:
+        screen.lines(text.result(run, width=width()))
+    return end.exit_code
+
+
+def plan(args: Any) -> int:
+    """Report what migrate would do; nothing is written but server dry runs."""
+    with ports(args) as p:
+        return planned_on(args, p)
+
+
+def planned_on(args: Any, p: Ports) -> int:
+    """The same on ports that exist."""
+    from rollout.adapters.journal import MemoryJournal
+
+    names = targets(p.cluster, args)
+    book = playbook(args.playbook, args.extra_vars, names)
+    quiet = Screen(quiet=True)
+    io = IO(
+        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=MemoryJournal(), lease=None,
+        clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
+    )  # fmt: skip
+    runs = [planned(begin(Started(t=p.clock.now(), seq=1, spec=_spec(args, book, p, name, plan=True))), io)
+            for name in names]  # fmt: skip
+    end = worst([run.result for run in runs if run.result])
+    if args.output == "json":
+        sys.stdout.write(
+            json.dumps({"format_version": "1", "plans": [plan_json(run) for run in runs]}, indent=1) + "\n"
+        )
+        return end.exit_code
+    screen = Screen()
+    screen.lines(text.header(runs[0].spec, mode="plan", namespaces=names, width=width()))
+    for run in runs:
+        screen.lines(text.plan(run, width=width()))
+    return end.exit_code

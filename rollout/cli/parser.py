@@ -1,0 +1,135 @@
+"""The command line: argparse alone, so that `--help` loads nothing slow."""
+
+from __future__ import annotations
+
+import argparse
+
+from rollout import __version__
+
+EXAMPLES = """examples:
+  rollout demo                          see it work: no cluster, no Docker, no network
+  rollout plan production               what would happen, and what stands in the way
+  rollout migrate production            take the namespace to STRICT mutual TLS
+  rollout status                        where every run stands
+  rollout rollback production           take it back
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole tree of commands."""
+    root = argparse.ArgumentParser(
+        prog="rollout",
+        description="Takes namespaces in an Istio mesh to STRICT mutual TLS, and back by itself when that did harm.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"rollout {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _runs(commands)
+    _records(commands)
+    _knowledge(commands)
+    return root
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, module: str, function: str, text: str
+) -> argparse.ArgumentParser:
+    made = commands.add_parser(name, help=text, description=text)
+    made.set_defaults(module=module, function=function)
+    return made
+
+
+def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    migrate = _command(commands, "migrate", "migrate", "migrate", "take namespaces to STRICT mutual TLS")
+    plan = _command(commands, "plan", "migrate", "plan", "report what migrate would do, without writing anything")
+    for made in (migrate, plan):
+        _targets(made)
+        _cluster(made)
+        _assignment(made)
+    migrate.add_argument("--dry-run", action="store_true", help="the same as plan")
+    migrate.add_argument("--yes", action="store_true", help="do not ask")
+    migrate.add_argument("--confirm", metavar="NAMESPACE", help="the answer to the question, for a pipeline")
+    demo = _command(commands, "demo", "demo", "demo", "watch three acts on the embedded lab")
+    demo.add_argument("--state", metavar="DIR", help="where the record goes (default: the state folder)")
+
+
+def _targets(made: argparse.ArgumentParser) -> None:
+    made.add_argument("namespaces", nargs="*", metavar="NAMESPACE", help="names or globs")
+    made.add_argument("-l", "--selector", default="", help="label selector of namespaces")
+    made.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace with sidecar injection")
+
+
+def _cluster(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("cluster")
+    group.add_argument("--kubeconfig", metavar="FILE", help="default: $KUBECONFIG, ~/.kube/config, in-cluster")
+    group.add_argument("--context", metavar="NAME")
+    group.add_argument("--as", dest="impersonate", default="", metavar="USER", help="act as this user")
+    group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="")
+    group.add_argument("--prometheus-token", metavar="FILE", help="file with a bearer token")
+    group.add_argument("--prometheus-ca", metavar="FILE", help="CA bundle")
+    group.add_argument("--prometheus-header", action="append", default=[], metavar="NAME=VALUE", help="e.g. a tenant")
+    group.add_argument("--istioctl", metavar="FILE", default="istioctl")
+    group.add_argument("--state-namespace", default="", metavar="NS", help="where ConfigMap and Lease live")
+    group.add_argument("--lab", metavar="SCENARIO", help="an embedded mesh instead of a cluster (rollout lab list)")
+    group.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+
+def _assignment(made: argparse.ArgumentParser) -> None:
+    group = made.add_argument_group("assignment")
+    group.add_argument("--playbook", metavar="FILE", help="default: the shipped strict-mtls.yaml")
+    group.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE|@FILE")
+    group.add_argument("--waive", action="append", default=[], metavar="CHECK=OBJECT", help="this may be cut")
+    group.add_argument("--exempt", action="append", default=[], metavar="OBJECT", help="accept this workload policy")
+    group.add_argument("--fixed", action="append", default=[], metavar="EDGE@TIME", help="a repaired caller")
+    group.add_argument("--permissive-since", metavar="DATE", help="when plaintext began to be accepted")
+    group.add_argument("--reason", default="", metavar="TEXT", help="goes with the four above")
+    group.add_argument("--max-rate", type=float, metavar="RATE", help="ceiling of a nameless caller's waiver, per s")
+    group.add_argument("--allow-idle", action="store_true", help="without a terminal: no traffic passes")
+    group.add_argument("--allow-system", action="store_true", help="take a system namespace")
+    group.add_argument("--override-owner", action="store_true", help="write although another manager owns the object")
+    group.add_argument("--until", choices=("permissive", "confirming", "checking"), default="")
+    group.add_argument("--on-stop", choices=("roll_back", "leave"), default="roll_back")
+    group.add_argument("--max-duration", metavar="TIME", help="refuse to flip unless all still fits, e.g. 55m")
+    group.add_argument("--metrics-match", default="", metavar="MATCHERS", help="in every query, e.g. 'cluster=\"eu1\"'")
+
+
+def _records(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = _command(commands, "status", "runs", "status", "where every run stands")
+    resume = _command(commands, "resume", "runs", "resume", "go on with a run, from any machine")
+    back = _command(commands, "rollback", "runs", "rollback", "take a namespace back to PERMISSIVE")
+    for made in (status, resume, back):
+        made.add_argument("run", nargs="?", default="", metavar="RUN|NAMESPACE")
+        _cluster(made)
+    resume.add_argument("--all", action="store_true", help="every unfinished run")
+    back.add_argument("--to-start", action="store_true", help="go on to what was there before the run")
+    for name, text in (
+        ("approve", "say yes to the task that a run waits for"),
+        ("hold", "make a run wait before the flip"),
+        ("stop", "ask a run to stop in order"),
+    ):
+        made = _command(commands, name, "runs", "request", text)
+        made.add_argument("run", metavar="RUN|NAMESPACE")
+        made.add_argument("--task", default="", help="the task that is approved")
+        made.add_argument("--reason", default="", metavar="TEXT")
+        _cluster(made)
+
+
+def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = _command(commands, "explain", "knowledge", "explain", "what a check or signal looks at, why, and the fix")
+    explain.add_argument("id", metavar="ID")
+    checks = _command(commands, "checks", "knowledge", "checks", "the checks")
+    checks.add_argument("action", choices=("list",), nargs="?", default="list")
+    playbook = _command(commands, "playbook", "knowledge", "playbook", "the playbooks")
+    playbook.add_argument("action", choices=("list", "show", "lint"))
+    playbook.add_argument("file", nargs="?", default="", metavar="FILE")
+    playbook.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE")
+    rbac = _command(commands, "rbac", "knowledge", "rbac", "the least rights, as manifests")
+    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate"), default="migrate")
+    rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
+    rbac.add_argument("--state-namespace", default="", metavar="NS")
+    rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")
+    lab = _command(commands, "lab", "knowledge", "lab", "the scenarios of the embedded lab")
+    lab.add_argument("action", choices=("list",), nargs="?", default="list")
+    _command(commands, "version", "knowledge", "version", "versions")
+    topic = _command(commands, "help", "knowledge", "topic", "help on a topic")
+    topic.add_argument("topic", choices=("exit-codes",))

@@ -1,0 +1,76 @@
+"""What the terminal shows while it happens: lines for changes, one moving line for waiting."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from rollout.record.events import Fact, Note
+from rollout.record.run import Run
+from rollout.report import text
+
+HEARTBEAT = timedelta(minutes=5)
+
+
+def width() -> int:
+    """Columns to use, at most 100."""
+    return min(100, max(40, shutil.get_terminal_size((80, 24)).columns))
+
+
+def colour(stream: object) -> bool:
+    """NO_COLOR, FORCE_COLOR and TERM, as people expect."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    isatty = getattr(stream, "isatty", lambda: False)
+    return bool(isatty()) and os.environ.get("TERM") != "dumb"
+
+
+class Screen:
+    """A listener of the loop. `stream` is stdout for text and stderr where stdout carries JSON."""
+
+    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+        """`quiet` shows nothing (a plan prints its report at the end)."""
+        self._quiet = quiet
+        self._stream = sys.stderr if json else sys.stdout
+        self._moving = sys.stderr.isatty() and not quiet
+        self._beat: datetime | None = None
+
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print lines that stay."""
+        self._clear()
+        for line in lines:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def event(self, before: Run, after: Run, event: Fact | Note) -> None:
+        """One change."""
+        if not self._quiet:
+            self.lines(text.event(before, after, event, width=width()))
+
+    def waiting(self, runs: Iterable[Run], why: Iterable[str], now: datetime) -> None:
+        """The moving line on a terminal; elsewhere a heartbeat."""
+        if self._quiet:
+            return
+        active = list(runs)
+        if not active:
+            return
+        line = text.progress(active[0], now)
+        detail = next(iter(why), "")
+        if detail:
+            line = f"{line} · {detail}"
+        if self._moving:
+            sys.stderr.write("\r\x1b[K" + line[: width() - 1])
+            sys.stderr.flush()
+        elif self._beat is None or now - self._beat >= HEARTBEAT:
+            self._beat = now
+            self.lines([f"{now:%H:%M:%S} {line}"])
+
+    def _clear(self) -> None:
+        if self._moving:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""The lab: an embedded mesh to try `rollout` on. It shares nothing with the tool but its errors."""

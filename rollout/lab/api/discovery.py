@@ -1,0 +1,245 @@
+"""What the server says about itself: versions, groups, resources, and the OpenAPI stubs that kubectl asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from rollout.lab.api.http import HttpAnswer, HttpRequest, json_answer, text_answer
+from rollout.lab.api.kinds import Kinds, Resource
+from rollout.lab.api.represent import not_acceptable
+from rollout.lab.api.status import ApiError, Json, method_not_allowed, no_such_path, page_not_found
+
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_STATUS_VERBS = ["get", "patch", "update"]
+_SUB_VERBS = {
+    "status": _STATUS_VERBS,
+    "scale": _STATUS_VERBS,
+    "finalize": ["update"],
+    "binding": ["create"],
+    "eviction": ["create"],
+    "proxy": ["create", "delete", "get", "patch", "update"],
+}
+_SUB_KINDS = {
+    "scale": ("autoscaling", "v1", "Scale"),
+    "binding": ("", "", "Binding"),
+    "eviction": ("policy", "v1", "Eviction"),
+    "proxy": ("", "", "ServiceProxyOptions"),
+}
+VERSION: Json = {
+    "major": "1",
+    "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
+    "gitVersion": "v1.36.2",
+    "gitCommit": "0" * 40,
+    "gitTreeState": "clean",
+    "buildDate": "2026-01-01T00:00:00Z",
+    "goVersion": "go1.26.0",
+    "compiler": "gc",
+    "platform": "linux/amd64",
+}
+
+
+class Discovery:
+    """Answers every path that is no object.
+
+    Args:
+        kinds: what is served.
+        address: host and port of the server.
+    """
+
+    def __init__(self, kinds: Kinds, address: str) -> None:
+        """Describe these kinds."""
+        self.kinds = kinds
+        self.address = address
+
+    def answer(self, request: HttpRequest) -> HttpAnswer | None:
+        """The answer, or None when the path names objects.
+
+        Raises:
+            ApiError: 404, 405 or 406.
+        """
+        path = request.path.rstrip("/") or "/"
+        words = path.strip("/").split("/")
+        if path in ("/healthz", "/livez", "/readyz"):
+            return text_answer(200, "ok")
+        if path == "/version":
+            if request.method not in ("GET", "HEAD"):
+                raise method_not_allowed()
+            return json_answer(200, VERSION, pretty=True)
+        if words[0] == "openapi":
+            return self._openapi(request, words)
+        if path in ("/api", "/apis"):
+            return self._roots(request, path)
+        if words[0] == "api" and len(words) == 2:
+            if words[1] != "v1":
+                raise no_such_path()
+            return json_answer(200, self._resources("", "v1"))
+        if words[0] == "apis" and len(words) in (2, 3):
+            return self._group(words[1], words[2] if len(words) == 3 else "")
+        if words[0] not in ("api", "apis") or (words[0] == "apis" and words[1] not in self.kinds.groups):
+            raise page_not_found()
+        return None
+
+    def _roots(self, request: HttpRequest, path: str) -> HttpAnswer:
+        accept = ",".join(request.headers.get("accept", [])) or "*/*"
+        for clause in accept.split(","):
+            media, *parameters = (part.strip() for part in clause.split(";"))
+            wanted = dict(part.partition("=")[::2] for part in parameters)
+            if media not in ("application/json", "*/*", "application/*"):
+                continue
+            if not wanted.get("as"):
+                return json_answer(200, self._versions() if path == "/api" else self._groups())
+            if wanted.get("as") == "APIGroupDiscoveryList" and wanted.get("v") == "v2":
+                return self._aggregated(request, core=path == "/api")
+        raise not_acceptable(accept, watch=False, reading=False)
+
+    def _versions(self) -> Json:
+        addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self.address}]
+        return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
+
+    def _groups(self) -> Json:
+        found = [self._group_document(group) for group in self.kinds.groups if group]
+        return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+
+    def _group_document(self, group: str) -> Json:
+        versions = [{"groupVersion": f"{group}/{v}", "version": v} for v in self.kinds.groups[group]]
+        return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+    def _group(self, group: str, version: str) -> HttpAnswer:
+        if group not in self.kinds.groups:
+            raise page_not_found()
+        if not version:
+            return json_answer(200, {"kind": "APIGroup", "apiVersion": "v1", **self._group_document(group)})
+        if version not in self.kinds.groups[group]:
+            raise page_not_found() if self.kinds.custom_group(group) else no_such_path()
+        return json_answer(200, self._resources(group, version))
+
+    def _resources(self, group: str, version: str) -> Json:
+        head: Json = {"kind": "APIResourceList"}
+        if group:
+            head |= {"apiVersion": "v1", "groupVersion": f"{group}/{version}"}
+        else:
+            head |= {"groupVersion": version}
+        found: list[Json] = []
+        for resource in self.kinds.in_version(group, version):
+            found.append(_plain(resource))
+            found += [_plain_sub(resource, sub) for sub in resource.subresources]
+        return {**head, "resources": found}
+
+    def _aggregated(self, request: HttpRequest, *, core: bool) -> HttpAnswer:
+        items = [self._aggregate(group) for group in self.kinds.groups if (group == "") is core]
+        document = {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": items,
+        }
+        answer = json_answer(200, document)
+        etag = '"' + hashlib.sha512(answer.body).hexdigest().upper() + '"'
+        answer.headers += [("Etag", etag), ("Vary", "Accept")]
+        answer.content_type = _AGGREGATED
+        if request.header("if-none-match") == etag:
+            return HttpAnswer(304, b"", "", answer.headers)
+        return answer
+
+    def _aggregate(self, group: str) -> Json:
+        versions = [
+            {
+                "version": version,
+                "resources": [_rich(resource, version) for resource in self.kinds.in_version(group, version)],
+                "freshness": "Current",
+            }
+            for version in self.kinds.groups[group]
+        ]
+        return {"metadata": {"name": group} if group else {}, "versions": versions}
+
+    def _openapi(self, request: HttpRequest, words: list[str]) -> HttpAnswer:
+        """Enough for kubectl to learn that writes know fieldValidation; no schemas (v2 is protobuf: not served)."""
+        if words[1:2] != ["v3"]:
+            raise ApiError(404, "NotFound", "", text="404 page not found\n")
+        if len(words) == 2:
+            paths = {}
+            for group, versions in self.kinds.groups.items():
+                for version in versions:
+                    key = f"apis/{group}/{version}" if group else f"api/{version}"
+                    paths[key] = {"serverRelativeURL": f"/openapi/v3/{key}?hash=LAB"}
+            return HttpAnswer(200, json.dumps({"paths": paths}).encode(), "application/json")
+        version = words[-1]
+        group = words[3] if words[2] == "apis" and len(words) == 5 else ""
+        if version not in self.kinds.groups.get(group, ()):
+            raise page_not_found()
+        return json_answer(200, _openapi_document(self.kinds, group, version))
+
+
+def _plain(resource: Resource) -> Json:
+    entry: Json = {
+        "name": resource.plural,
+        "singularName": resource.singular,
+        "namespaced": resource.namespaced,
+        "kind": resource.kind,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        entry["categories"] = list(resource.categories)
+    return entry
+
+
+def _plain_sub(resource: Resource, sub: str) -> Json:
+    group, version, kind = _SUB_KINDS.get(sub, ("", "", resource.kind))
+    entry: Json = {
+        "name": f"{resource.plural}/{sub}",
+        "singularName": "",
+        "namespaced": resource.namespaced,
+        "kind": kind,
+        "verbs": _SUB_VERBS[sub],
+    }
+    return entry | ({"group": group, "version": version} if group else {})
+
+
+def _rich(resource: Resource, version: str) -> Json:
+    custom = {"group": resource.group, "version": version} if resource.custom else {"group": "", "version": ""}
+    entry: Json = {
+        "resource": resource.plural,
+        "responseKind": {**custom, "kind": resource.kind},
+        "scope": "Namespaced" if resource.namespaced else "Cluster",
+        "singularResource": resource.singular,
+        "verbs": list(resource.verbs),
+    }
+    if resource.short_names:
+        entry["shortNames"] = list(resource.short_names)
+    if resource.categories:
+        entry["categories"] = list(resource.categories)
+    if resource.subresources:
+        entry["subresources"] = [_rich_sub(resource, sub, custom) for sub in resource.subresources]
+    return entry
+
+
+def _rich_sub(resource: Resource, sub: str, custom: dict[str, str]) -> Json:
+    if sub in _SUB_KINDS:
+        group, version, kind = _SUB_KINDS[sub]
+        response = {"group": group, "version": version, "kind": kind}
+    else:
+        response = {**custom, "kind": resource.kind}
+    return {"subresource": sub, "responseKind": response, "verbs": _SUB_VERBS[sub]}
+
+
+def _openapi_document(kinds: Kinds, group: str, version: str) -> Json:
+    parameters = [
+        {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+        for name in ("dryRun", "fieldManager", "fieldValidation")
+    ]
+    paths: Json = {}
+    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+    for resource in kinds.in_version(group, version):
+        where = "/namespaces/{namespace}" if resource.namespaced else ""
+        kind = {"group": group, "kind": resource.kind, "version": version}
+        operation = {"parameters": parameters, "x-kubernetes-group-version-kind": kind, "responses": {}}
+        paths[f"{root}{where}/{resource.plural}"] = {"post": operation}
+        paths[f"{root}{where}/{resource.plural}/{{name}}"] = {"patch": operation, "put": operation}
+    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths}

@@ -1,0 +1,85 @@
+"""In which form an answer goes out: whole objects, metadata only, or the table that kubectl prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rollout.lab.api.http import HttpRequest
+from rollout.lab.api.kinds import Resource
+from rollout.lab.api.status import ApiError, Json
+
+_META = "meta.k8s.io/v1"
+_ALL = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+_STREAMS = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+
+
+class Form(NamedTuple):
+    """`as_`: '' for whole objects, else Table, PartialObjectMetadata or PartialObjectMetadataList."""
+
+    media: str
+    as_: str
+
+
+def negotiate(request: HttpRequest, *, listing: bool, watch: bool = False) -> Form:
+    """The form that the Accept header asks for.
+
+    Raises:
+        ApiError: 406.
+    """
+    accept = ",".join(request.headers.get("accept", [])) or "*/*"
+    for clause in accept.split(","):
+        media, *parameters = (part.strip() for part in clause.split(";"))
+        wanted = dict(part.partition("=")[::2] for part in parameters)
+        if media in ("*/*", "application/*", ""):
+            return Form("application/json", "")
+        if media == "application/yaml" and not watch:
+            return Form(media, "")
+        if media != "application/json":
+            continue
+        as_ = wanted.get("as", "")
+        if not as_:
+            return Form(media, "")
+        if wanted.get("g") != "meta.k8s.io" or wanted.get("v") != "v1":
+            continue
+        if as_ == "Table" or (as_ == "PartialObjectMetadataList" and listing):
+            return Form(media, as_)
+        if as_ == "PartialObjectMetadata" and (not listing or watch):
+            return Form(media, as_)
+    raise not_acceptable(accept, watch=watch, reading=request.method == "GET")
+
+
+def not_acceptable(accept: str, *, watch: bool, reading: bool) -> ApiError:
+    """406: in one of two wordings, by where in the server it is noticed."""
+    if watch:
+        kinds = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+        return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {kinds}")
+    if "json" in accept:
+        return ApiError(406, "NotAcceptable", f"only the following media types are accepted: {_ALL}")
+    text = f"406: Not Acceptable\n\nAvailable representations: {_ALL}{_STREAMS if reading else ''}"
+    return ApiError(406, "NotAcceptable", text, {})
+
+
+def partial(obj: Json) -> Json:
+    """Only the metadata of an object."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}
+
+
+def list_document(
+    resource: Resource, version: str, items: Iterable[Json], meta: Json, form: Form
+) -> Json:
+    """A list of stored objects; `meta` has resourceVersion, and continue and remainingItemCount where there are more."""
+    api_version = resource.api_version(version)
+    if form.as_ == "PartialObjectMetadataList":
+        found = [partial(obj) for obj in items]
+        return {"kind": form.as_, "apiVersion": _META, "metadata": meta, "items": found or None}
+    if resource.custom:
+        head = {"apiVersion": api_version, "kind": resource.kind}
+        whole = [{**head, **obj} for obj in items]
+        return {
+            "apiVersion": api_version,
+            "items": whole,
+            "kind": resource.kind + "List",
+            "metadata": {"continue": "", **meta},
+        }
+    return {"kind": resource.kind + "List", "apiVersion": api_version, "metadata": meta, "items": list(items)}

@@ -1,0 +1,225 @@
+"""One running lab: a scenario's cluster, its mesh with nine days of history, its Prometheus, and its clock.
+
+`Lab.start("legacy-caller")` serves all of it on one loopback port. Everything that the tool sees goes through that
+socket; what a person in the story would do (`fire`) or wait for (`advance`) goes through this object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rollout.lab.api.faults import Faults
+from rollout.lab.api.store import Store
+from rollout.lab.clock import VirtualClock
+from rollout.lab.mesh.manifests import Workload, cluster_objects
+from rollout.lab.mesh.outside import Happening, Outside, refuse
+from rollout.lab.mesh.samples import ScrapeStorage
+from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
+from rollout.lab.prometheus import Outage, Prometheus
+from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
+from rollout.lab.server import LabServer
+
+__all__ = ["Lab", "list_scenarios"]
+
+_ISTIOD = Workload(
+    name="istiod",
+    namespace="istio-system",
+    replicas=1,
+    sidecar="none",
+    ports={"https-dns": 15012, "https-webhook": 443, "http-monitoring": 15014},
+    targets={"https-webhook": 15017},
+)
+
+
+class Lab:
+    """A scenario that runs.
+
+    Attributes:
+        scenario: what was read.
+        store: the API's objects.
+        simulation: the mesh.
+        clock: virtual time.
+    """
+
+    def __init__(self, scenario: Scenario, *, seed: int, start: datetime) -> None:
+        """Build the cluster and let its history happen; `start` is the first instant that clients see."""
+        self.scenario = scenario
+        self.clock = VirtualClock(start)
+        self._past: datetime | None = start - timedelta(milliseconds=scenario.look_back)
+        self.store = Store(self._now)
+        self.faults = Faults()
+        begin = to_ms(self._past)
+        self._populate(begin)
+        settings = Settings(scenario.scrape_interval, scenario.propagation, scenario.version, seed)
+        self.simulation = Simulation(self.store, begin, settings)
+        self.simulation.controllers.job_takes.update(
+            {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
+        )
+        self.prometheus = Prometheus(self.simulation.storage, self.clock.now, targets=self.simulation.scraper.targets)
+        self.outside = Outside(
+            self.simulation,
+            tuple(Happening(**_shallow(event)) for event in scenario.events),
+            to_ms(start),
+            prometheus_away=self._prometheus_away,
+            faults=self.faults,
+            parse_traffic=parse_traffic,
+            parse_duration=duration,
+        )
+        self.simulation.advance(begin)
+        for traffic in scenario.traffic:
+            self.simulation.add(traffic)
+        self.simulation.advance(to_ms(start), self._remember)
+        self._past = None
+        self.clock.on_advance = self._advance
+        self._server: LabServer | None = None
+
+    @classmethod
+    def start(cls, scenario: str | Path, *, seed: int = 1, start: datetime | None = None, port: int = 0) -> Lab:
+        """Start a shipped scenario, or one from a file, and serve it.
+
+        Args:
+            scenario: a name of `list_scenarios`, or a path that ends in `.yaml`.
+            seed: which jitter and delays; the same seed gives the same metrics.
+            start: the lab's present; None for the real time plus its history and a day, so that the stamps of a
+                real API server and of a real Prometheus agree with it.
+            port: 0 for a free one.
+
+        Raises:
+            UsageError: no such scenario, or not a valid one.
+        """
+        read = load_scenario(scenario)
+        now = datetime.now(UTC).replace(microsecond=0)
+        lab = cls(read, seed=seed, start=start or now + timedelta(milliseconds=read.look_back))
+        lab.serve(port)
+        return lab
+
+    def serve(self, port: int = 0) -> None:
+        """Open the socket."""
+        self._server = LabServer(self.store, self.clock, prometheus=self.prometheus.handle, port=port)
+        self._server.start()
+        self.clock.start()
+
+    @property
+    def storage(self) -> ScrapeStorage:
+        """The samples."""
+        return self.simulation.storage
+
+    @property
+    def expected(self) -> Expected:
+        """How a migration should end."""
+        return self.scenario.expected
+
+    @property
+    def api_url(self) -> str:
+        """Of the Kubernetes API."""
+        return self._serving().url
+
+    @property
+    def prometheus_url(self) -> str:
+        """Of Prometheus."""
+        return f"{self._serving().url}/prometheus"
+
+    @property
+    def clock_url(self) -> str:
+        """Where processes attach to virtual time."""
+        return f"{self._serving().url}/clock"
+
+    @property
+    def kubeconfig(self) -> str:
+        """A kubeconfig for the scenario's user, as text."""
+        return self._serving().kubeconfig()
+
+    def fire(self, name: str) -> None:
+        """Let an outside event of the scenario happen now.
+
+        Raises:
+            UsageError: it has none of that name.
+        """
+        with self.clock.attach() as here:
+            self.outside.fire(name)
+            here.sleep_until(self.clock.now() + timedelta(milliseconds=1))
+
+    def advance(self, by: timedelta = timedelta(), *, days: float = 0) -> None:
+        """Let time pass."""
+        with self.clock.attach() as here:
+            here.sleep_until(self.clock.now() + by + timedelta(days=days))
+
+    def stop(self) -> None:
+        """Close the socket and let every sleeper go."""
+        self.clock.close()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        """Return the lab itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _serving(self) -> LabServer:
+        if self._server is None:
+            raise RuntimeError("the lab does not serve")
+        return self._server
+
+    def _now(self) -> datetime:
+        return self._past or self.clock.now()
+
+    def _remember(self, ms: int) -> None:
+        self._past = _moment(ms)
+
+    def _advance(self, _: datetime, new: datetime) -> None:
+        self.simulation.advance(to_ms(new), lambda ms: self.clock.step(min(new, _moment(ms))))
+
+    def _prometheus_away(self, away: bool) -> None:  # noqa: FBT001  a callback with one value
+        self.prometheus.switches.outage = Outage.UNAVAILABLE if away else Outage.NONE
+
+    def _populate(self, begin: int) -> None:
+        scenario, old = self.scenario, _moment(begin - 30 * 86_400_000)
+        namespaces = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
+        for name, value in namespaces.items():
+            self.store.create(_namespace(name, value), created=old)
+        for obj in cluster_objects(scenario.version, scenario.root, scenario.drain):
+            self.store.create(obj, created=old, manager="istio-installer")
+        self._create(_ISTIOD, begin)
+        for workload in scenario.workloads:
+            self._create(workload, begin)
+        for index, obj in enumerate(scenario.objects):
+            if "webhook" in obj and "message" in obj:
+                refuse(self.store, obj)
+                continue
+            created = _moment(begin - scenario.ages[index]) if index in scenario.ages else old
+            self.store.create(obj, created=created, manager=scenario.managers.get(index, "kubectl"))
+
+    def _create(self, workload: Workload, begin: int) -> None:
+        for obj in workload.objects():
+            if workload is _ISTIOD and obj["kind"] == "Deployment":
+                container = obj["spec"]["template"]["spec"]["containers"][0]
+                container.update(name="discovery", image=f"docker.io/istio/pilot:{self.scenario.version}")
+            self.store.create(obj, created=_moment(begin - workload.age))
+
+
+def _namespace(name: str, value: Mapping[str, object]) -> dict[str, object]:
+    labels = {"istio-injection": "enabled"} if value.get("injection") == "enabled" else {}
+    given = value.get("labels")
+    meta = {"name": name, "labels": {**labels, **(given if isinstance(given, dict) else {})}}
+    if "annotations" in value:
+        meta["annotations"] = value["annotations"]
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+
+
+def _shallow(event: object) -> dict[str, object]:
+    return {key: getattr(event, key) for key in asdict(event)}  # type: ignore[call-overload]
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

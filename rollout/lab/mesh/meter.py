@@ -1,0 +1,148 @@
+"""A proxy's counters and their scrapes.
+
+Within a segment of time nothing changes but the counts, which are functions of time: a counter is a number at the
+segment's start plus curves. At its end the scraper hands the grid's points to the storage.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+
+from rollout.lab.mesh.labels import Labels
+from rollout.lab.mesh.pattern import Pattern
+from rollout.lab.mesh.samples import Curve, LazyValues, ScrapeStorage, Series
+
+BUCKETS = (5.0, 25.0, 100.0, 500.0, 1000.0)
+
+
+class Counted:
+    """The calls of one caller in one segment; several curves ask for the same times."""
+
+    __slots__ = ("_memo", "_pattern", "start")
+
+    def __init__(self, pattern: Pattern, start: int) -> None:
+        """Count from `start` on."""
+        self._pattern = pattern
+        self.start = pattern.counts((start,))[0]
+        self._memo: tuple[Sequence[int], list[int]] = ((), [])
+
+    def counts(self, times: Sequence[int]) -> list[int]:
+        """The pattern's counts at some times."""
+        memo = self._memo
+        if memo[0] is times or memo[0] == times:
+            return memo[1]
+        counts = self._pattern.counts(times)
+        self._memo = (times, counts)
+        return counts
+
+    def curve(self, part: Callable[[int], float]) -> Curve:
+        """What a part of the calls adds since the segment's start; `part` maps a count to its share, never falling."""
+        start = part(self.start)
+        return lambda times: [part(n) - start for n in self.counts(times)]
+
+
+class Counter:
+    """One series of one proxy: counter, or gauge when `gauge` (then it exists at 0 too)."""
+
+    __slots__ = ("adds", "base", "gauge", "series")
+
+    def __init__(self, series: Series, *, gauge: bool) -> None:
+        """Stand at 0."""
+        self.series, self.gauge = series, gauge
+        self.base = 0.0
+        self.adds: list[Curve] = []
+
+    def add(self, curve: Curve) -> None:
+        """Let it grow along a curve (0 at the segment's start) until the segment's end."""
+        self.adds.append(curve)
+
+    def close(self, grid: range, end: int) -> None:
+        """End the segment: record the scrapes within it, and stand where the curves have led."""
+        curve = _sum(self.base, self.adds)
+        if grid:
+            born = 0 if self.base or self.gauge else bisect_right(LazyValues(grid, curve), 0.0)
+            if born < len(grid):
+                self.series.extend(grid[born:], curve)
+        if self.adds:
+            self.base = curve((end,))[0]
+            self.adds = []
+
+
+class Meter:
+    """All counters of one scraped target."""
+
+    def __init__(self, storage: ScrapeStorage, scrape: Mapping[str, str]) -> None:
+        """Belong to a target.
+
+        Args:
+            storage: where scrapes go.
+            scrape: the target's labels: namespace, pod, job, instance.
+        """
+        self._storage = storage
+        self._scrape = dict(scrape)
+        self._counters: dict[tuple[str, Labels], Counter] = {}
+
+    def counter(self, name: str, labels: Labels = (), *, gauge: bool = False) -> Counter:
+        """The counter with this name and these labels, made when new."""
+        key = (name, labels)
+        found = self._counters.get(key)
+        if found is None:
+            series = self._storage.series({"__name__": name, **dict(labels), **self._scrape})
+            found = self._counters[key] = Counter(series, gauge=gauge)
+        return found
+
+    def gauge(self, name: str, value: float, labels: Labels = ()) -> None:
+        """Set a gauge, or a counter that exists at 0."""
+        self.counter(name, labels, gauge=True).base = value
+
+    def bump(self, name: str, by: float = 1.0) -> None:
+        """Count something that happened between two segments, in a counter that exists at 0."""
+        self.counter(name, gauge=True).base += by
+
+    def requests(self, labels: Labels, counted: Counted, part: Callable[[int], int], latency: float) -> None:
+        """Grow the HTTP family: total, and the duration's sum, count and buckets, around a mean of `latency` ms."""
+        every = counted.curve(part)
+        duration = "istio_request_duration_milliseconds"
+        self.counter("istio_requests_total", labels).add(every)
+        self.counter(f"{duration}_count", labels).add(every)
+        self.counter(f"{duration}_sum", labels).add(counted.curve(lambda n: part(n) * latency))
+        self.counter(f"{duration}_bucket", (*labels, ("le", "+Inf"))).add(every)
+        for bound in BUCKETS:
+            below = 1 - math.exp(-bound / latency)
+            curve = counted.curve(lambda n, below=below: int(part(n) * below))  # type: ignore[misc]
+            self.counter(f"{duration}_bucket", (*labels, ("le", f"{bound:g}"))).add(curve)
+
+    def once(self, labels: Labels, number: int, latency: float) -> None:
+        """Grow the HTTP family by requests that end at one instant."""
+        duration = "istio_request_duration_milliseconds"
+        for name in ("istio_requests_total", f"{duration}_count"):
+            self.counter(name, labels).base += number
+        self.counter(f"{duration}_sum", labels).base += number * latency
+        for bound in (*BUCKETS, math.inf):
+            le = "+Inf" if bound == math.inf else f"{bound:g}"
+            self.counter(f"{duration}_bucket", (*labels, ("le", le))).base += number if latency <= bound else 0
+
+    def close(self, grid: range, end: int) -> None:
+        """End the segment for all counters."""
+        for counter in list(self._counters.values()):
+            counter.close(grid, end)
+
+    def reset(self) -> None:
+        """Start anew after a restart: counters are gone until they count again."""
+        self._counters = {}
+
+    def mark_stale(self, time_ms: int) -> None:
+        """The target is gone: Prometheus ends its series at its next scrape."""
+        for counter in self._counters.values():
+            counter.series.mark_stale(time_ms)
+
+
+def _sum(base: float, adds: list[Curve]) -> Curve:
+    if not adds:
+        return lambda times: [base] * len(times)
+    if len(adds) == 1:
+        (only,) = adds
+        return lambda times: [base + value for value in only(times)]
+    return lambda times: [base + sum(values) for values in zip(*(add(times) for add in adds), strict=True)]

@@ -1,0 +1,195 @@
+"""Nine days of scrapes that nobody has stored: a long quiet stretch of a series is a function, computed where asked.
+
+`ScrapeStorage` answers the evaluator's `Storage` protocol. Counters of a steady mesh are functions of time, so a
+stretch of the scrape grid is kept as (times, curve); an increase over a day reads two points of it. Short stretches,
+as they arise while things happen, are kept as numbers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar, overload
+
+from rollout.lab.promql.labels import NAME, Labels
+from rollout.lab.promql.storage import STALE, Matcher, Selected
+
+T = TypeVar("T")
+
+Curve = Callable[[Sequence[int]], Sequence[float]]
+"""The values of a series at some times (milliseconds); they never fall."""
+
+EAGER = 64  # stretches of fewer points are computed at once: a closure costs more than the numbers
+
+
+class LazyValues(Sequence[float]):
+    """The values of a curve at the times of a grid, computed one by one or all at once."""
+
+    def __init__(self, times: range, curve: Curve) -> None:
+        """Compute nothing yet."""
+        self.times, self.curve = times, curve
+
+    def __len__(self) -> int:
+        """One value per time."""
+        return len(self.times)
+
+    def __iter__(self) -> Iterator[float]:
+        """All at once: cheaper than one by one."""
+        return iter(self.curve(self.times))
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        """One value, or a lazy part."""
+        if isinstance(index, slice):
+            return LazyValues(self.times[index], self.curve)
+        return self.curve((self.times[index],))[0]
+
+
+class Joined(Sequence[T]):
+    """Several sequences, one behind the other, without a copy."""
+
+    def __init__(self, parts: list[Sequence[T]]) -> None:
+        """Keep the parts."""
+        self.parts = parts
+        self.ends = list(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        """The sum of the parts."""
+        return self.ends[-1]
+
+    def __iter__(self) -> Iterator[T]:
+        """Part by part."""
+        for part in self.parts:
+            yield from part
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        """One element, or a copied part."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < 0:
+            index += len(self)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        which = bisect_right(self.ends, index)
+        return self.parts[which][index - (self.ends[which] - len(self.parts[which]))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Quiet:
+    times: range
+    values: LazyValues
+
+
+@dataclass(frozen=True, slots=True)
+class _Busy:
+    times: array[int]
+    values: array[float]
+
+
+class Series:
+    """One series; only `ScrapeStorage` and the scraper touch it."""
+
+    __slots__ = ("breaks", "chunks", "labels", "last")
+
+    def __init__(self, labels: Labels) -> None:
+        """Without samples yet."""
+        self.labels = labels
+        self.chunks: list[_Quiet | _Busy] = []
+        self.breaks: list[int] = []  # times of samples that fell, or that are stale markers
+        self.last: float | None = None
+
+    def extend(self, times: range, curve: Curve) -> None:
+        """Add the next stretch of the grid; the curve is called now, or much later for a long stretch."""
+        first = curve(times[:1])[0]
+        if self.last is not None and not first >= self.last:
+            self.breaks.append(times[0])
+        if len(times) > EAGER:
+            self.chunks.append(_Quiet(times, LazyValues(times, curve)))
+            self.last = curve(times[-1:])[0]
+            return
+        values = curve(times) if len(times) > 1 else (first,)
+        tail = self._tail()
+        tail.values.extend(values)
+        tail.times.extend(times)  # last: a reader in another thread goes by the times
+        self.last = values[-1]
+
+    def mark_stale(self, time_ms: int) -> None:
+        """End the series until its next sample."""
+        if self.last is None or self.last != self.last:
+            return
+        self.breaks.append(time_ms)
+        tail = self._tail()
+        tail.values.append(STALE)
+        tail.times.append(time_ms)
+        self.last = STALE
+
+    def cut(self, start_ms: int, end_ms: int) -> Selected | None:
+        """The samples between two times, both included."""
+        times: list[Sequence[int]] = []
+        values: list[Sequence[float]] = []
+        for chunk in list(self.chunks):
+            first, last = bisect_left(chunk.times, start_ms), bisect_right(chunk.times, end_ms)
+            if first < last:
+                times.append(chunk.times[first:last])
+                values.append(chunk.values[first:last])
+        if not times:
+            return None
+        begin, end = times[0][0], times[-1][-1]
+        smooth = bisect_left(self.breaks, begin + 1) == bisect_right(self.breaks, end) and values[0][0] >= 0
+        if len(times) == 1:
+            return Selected(self.labels, times[0], values[0], smooth)
+        return Selected(self.labels, Joined(times), Joined(values), smooth)
+
+    def _tail(self) -> _Busy:
+        if not self.chunks or not isinstance(self.chunks[-1], _Busy):
+            self.chunks.append(_Busy(array("q"), array("d")))
+        tail = self.chunks[-1]
+        assert isinstance(tail, _Busy)
+        return tail
+
+
+class ScrapeStorage:
+    """Series by metric name; one writer."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._by_name: dict[str, list[Series]] = {}
+        self._known: dict[frozenset[tuple[str, str]], Series] = {}
+
+    def series(self, labels: Mapping[str, str]) -> Series:
+        """The series with these labels (`__name__` among them; empty ones count as missing), made when new."""
+        full = Labels(sorted((name, value) for name, value in labels.items() if value))
+        key = frozenset(full.items())
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Series(full)
+            self._by_name.setdefault(full.get(NAME, ""), []).append(found)
+        return found
+
+    def all(self) -> list[Series]:
+        """Every series, for copies to a real Prometheus and for tests."""
+        return list(self._known.values())
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Selected]:
+        """See `Storage.select`."""
+        names = [matcher.test() for matcher in matchers if matcher.name == NAME]
+        tests = [(matcher.name, matcher.test()) for matcher in matchers if matcher.name != NAME]
+        exact = next((m.value for m in matchers if m.name == NAME and m.op == "="), None)
+        for name in [exact] if exact is not None else list(self._by_name):
+            if not all(test(name) for test in names):
+                continue
+            for series in list(self._by_name.get(name, ())):
+                if all(test(series.labels.get(label, "")) for label, test in tests):
+                    cut = series.cut(start_ms, end_ms)
+                    if cut is not None:
+                        yield cut

@@ -1,0 +1,76 @@
+"""Prometheus as the mesh meets it: targets found by their pods, a grid of scrapes, and stretches without any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollout.lab.mesh.catalog import PodView
+from rollout.lab.mesh.meter import Meter
+from rollout.lab.mesh.samples import Curve, ScrapeStorage, Series
+
+JOB = "kubernetes-pods"
+
+
+class Scraper:
+    """Scrapes all proxies at the same instants, multiples of the interval.
+
+    Args:
+        storage: where samples go.
+        interval: milliseconds.
+    """
+
+    def __init__(self, storage: ScrapeStorage, interval: int) -> None:
+        """Know no target."""
+        self._storage, self.interval = storage, interval
+        self._targets: dict[tuple[str, str], tuple[PodView, Meter, Series, Series]] = {}
+        self._gone: list[tuple[Meter, tuple[Series, ...]]] = []
+        self.away = False
+
+    def target(self, pod: PodView) -> Meter:
+        """A proxy starts: it is scraped from now on."""
+        labels = {
+            "job": JOB, "instance": f"{pod.ip}:15020", "namespace": pod.namespace, "pod": pod.name, "app": pod.app
+        }  # fmt: skip
+        meter = Meter(self._storage, labels)
+        up = self._storage.series({"__name__": "up", **labels})
+        uptime = self._storage.series({"__name__": "envoy_server_uptime", **labels})
+        self._targets[pod.key] = (pod, meter, up, uptime)
+        return meter
+
+    def drop(self, key: tuple[str, str]) -> None:
+        """A proxy is gone."""
+        _, meter, *extra = self._targets.pop(key)
+        self._gone.append((meter, tuple(extra)))
+
+    def targets(self) -> Sequence[dict[str, object]]:
+        """What `/api/v1/targets` lists."""
+        return [
+            {
+                "labels": {"job": JOB, "instance": f"{pod.ip}:15020", "namespace": pod.namespace, "pod": pod.name},
+                "scrapePool": JOB,
+                "scrapeUrl": f"http://{pod.ip}:15020/stats/prometheus",
+                "health": "up",
+                "scrapeInterval": f"{self.interval // 1000}s",
+            }
+            for pod, *_ in self._targets.values()
+        ]
+
+    def close(self, start: int, end: int) -> None:
+        """Record the scrapes after `start`, up to `end`; while Prometheus is away there are none."""
+        first = start // self.interval * self.interval + self.interval
+        grid = range(first, end + 1, self.interval) if not self.away else range(0)
+        for pod, meter, up, uptime in self._targets.values():
+            meter.close(grid, end)
+            if grid:
+                up.extend(grid, lambda times: [1.0] * len(times))
+                uptime.extend(grid, _uptime(pod.started))
+        if grid:
+            for meter, extra in self._gone:
+                meter.mark_stale(grid[0])
+                for series in extra:
+                    series.mark_stale(grid[0])
+            self._gone = []
+
+
+def _uptime(started: int) -> Curve:
+    return lambda times: [float((t - started) // 1000) for t in times]

@@ -1,0 +1,171 @@
+"""Who calls whom, how often and how: a scenario's edges as values, and how one connection of an edge ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rollout.lab.mesh.catalog import Catalog, PodView
+from rollout.lab.mesh.istiod import Istiod
+from rollout.lab.mesh.labels import Labels, Target, call_labels
+from rollout.lab.mesh.listener import APP_TLS, PLAINTEXT, Answer, Hello
+from rollout.lab.mesh.meter import Meter
+from rollout.lab.mesh.outcome import UNHEALTHY, Count, Side, grpc_counts, http_counts, tcp_counts
+from rollout.lab.mesh.pattern import Daily, Every, Pattern, Rate
+from rollout.lab.mesh.proxy import Proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """One caller's edge to one Service port.
+
+    Attributes:
+        name: how outside events call it.
+        source: namespace and name of the calling workload; None for a caller that is no pod (a load balancer, the
+            kubelet, kube-apiserver, Prometheus).
+        service: namespace and name of the Service.
+        port: the Service's port, or the container port when no Service declares it.
+        protocol: http, grpc or tcp.
+        per_second, swing, burst, jitter: see `Rate`.
+        at, calls: once a day, milliseconds after midnight UTC; or `calls` per Job when the source is a CronJob.
+        connections: long-lived TCP connections, or streams, that each caller's pod holds.
+        lasts: how long a request or stream takes, milliseconds.
+        bytes: per TCP connection, or per second of a long-lived one.
+        errors: share of the answers with code 500.
+        pod_ip: the caller uses pod addresses.
+        own_tls: a caller without sidecar speaks TLS of its own.
+        waits: the server speaks first, or the caller stays silent.
+    """
+
+    name: str
+    source: tuple[str, str] | None
+    service: tuple[str, str]
+    port: int
+    protocol: str = "http"
+    per_second: float = 0.0
+    swing: float = 0.0
+    burst: float = 0.0
+    jitter: float = 0.2
+    at: int | None = None
+    calls: int = 0
+    every: int = 0
+    connections: int = 0
+    lasts: int = 20
+    bytes: int = 2000
+    errors: float = 0.0
+    pod_ip: bool = False
+    own_tls: bool = False
+    waits: bool = False
+
+    def pattern(self, origin: int, seed: int) -> Pattern:
+        """Its rhythm, for callers other than Jobs."""
+        if self.every:
+            return Every(self.every, phase=seed * 977 % self.every)
+        if self.at is not None:
+            return Daily(self.calls, self.at)
+        return Rate(self.per_second, origin, self.swing, self.burst, self.jitter, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """One way a connection of an edge ends: between these pods, with this hello, answered so."""
+
+    source: PodView | None
+    destination: PodView | None
+    target: Target
+    hello: Hello
+    answer: Answer | str | None
+
+    @property
+    def served(self) -> bool:
+        """Whether the application answers."""
+        if self.answer is None:
+            return not self.hello.tls
+        return self.answer in (Answer.MUTUAL_TLS, Answer.PLAIN)
+
+
+class Network:
+    """Dials and counts: where callers, listeners and counters meet."""
+
+    def __init__(self, catalog: Catalog, istiod: Istiod, proxies: Mapping[tuple[str, str], Proxy]) -> None:
+        """Read the world from these."""
+        self.catalog, self.istiod, self.proxies = catalog, istiod, proxies
+
+    def sources(self, traffic: Traffic) -> list[PodView | None]:
+        """The pods that call; one None for a caller that is no pod."""
+        if traffic.source is None:
+            return [None]
+        found = [p for p in self.catalog.pods() if p.running and (p.namespace, p.workload) == traffic.source]
+        if not found:
+            found = [p for p in self.catalog.pods() if p.running and self._of_cron_job(p, traffic.source)]
+        return [*sorted(found, key=lambda pod: pod.name)]
+
+    def destinations(self, traffic: Traffic) -> list[PodView]:
+        """The endpoints: Ready pods of the Service; by address: all running ones."""
+        service = self.catalog.service(*traffic.service)
+        if service is None:
+            return []
+        fit = [p for p in self.catalog.pods() if service.selects(p) and (p.ready or (traffic.pod_ip and p.running))]
+        return sorted(fit, key=lambda pod: pod.name)
+
+    def dial(self, traffic: Traffic, source: PodView | None, destination: PodView | None) -> Dial:
+        """Open a connection and see how it is answered."""
+        service = self.catalog.service(*traffic.service)
+        assert service is not None, f"traffic {traffic.name} needs the Service {traffic.service}"
+        port = service.port(traffic.port)
+        if destination is None:
+            target = Target(service.namespace, service.name, traffic.port, pod_ip=traffic.pod_ip)
+            return Dial(source, None, target, PLAINTEXT, UNHEALTHY)
+        inside = port.on(destination)
+        target = Target(
+            service.namespace, service.name, inside, inside in self.catalog.declared(destination), traffic.pod_ip
+        )
+        if source is not None and source.proxied:
+            hello = PLAINTEXT if traffic.pod_ip else self.istiod.hello(source, service, port, destination)
+        else:
+            hello = APP_TLS if traffic.own_tls else PLAINTEXT
+        if traffic.waits:
+            hello = replace(hello, waits=True)
+        return Dial(source, destination, target, hello, self.reach(destination, inside, hello, traffic.protocol))
+
+    def reach(self, pod: PodView, port: int, hello: Hello, protocol: str) -> Answer | None:
+        """The answer at a pod's port; None where no proxy stands before it."""
+        proxy = self.proxies.get(pod.key)
+        if proxy is None or port in pod.uncaptured or proxy.listener is None:
+            return None
+        return proxy.answer(port, hello, http=protocol != "tcp")
+
+    def counts(self, traffic: Traffic, dial: Dial) -> tuple[Count, ...]:
+        """The lines of the outcome table for one call."""
+        table = {"tcp": tcp_counts, "grpc": grpc_counts}.get(traffic.protocol, http_counts)
+        return table(dial.answer, dial.hello)
+
+    def places(self, traffic: Traffic, dial: Dial, count: Count) -> tuple[Meter, Labels] | None:
+        """Whose counters, under which labels; None where nobody counts."""
+        pod = dial.source if count.side is Side.SOURCE else dial.destination
+        proxy = self.proxies.get(pod.key) if pod is not None else None
+        if proxy is None:
+            return None
+        trust_domain = self.istiod.clients.config.trust_domain
+        labels = call_labels(
+            count, dial.source, dial.destination, dial.target, protocol=traffic.protocol, trust_domain=trust_domain
+        )
+        return proxy.meter, labels
+
+    def once(self, traffic: Traffic, dial: Dial, counts: tuple[Count, ...], number: int = 1) -> None:
+        """Count something that happens at one instant."""
+        for count in counts:
+            place = self.places(traffic, dial, count)
+            if place is None or not number:
+                continue
+            meter, labels = place
+            if traffic.protocol == "tcp":
+                meter.counter("istio_tcp_connections_opened_total", labels).base += number * count.opened
+                meter.counter("istio_tcp_connections_closed_total", labels).base += number * count.closed
+            else:
+                meter.once(labels, number * count.times, float(traffic.lasts))
+
+    def _of_cron_job(self, pod: PodView, source: tuple[str, str]) -> bool:
+        # a Job's name is its CronJob's and the minute; Istio's workload name is the CronJob's for injected pods
+        job = pod.labels.get("batch.kubernetes.io/job-name", "")
+        return pod.namespace == source[0] and job.rpartition("-")[0] == source[1]

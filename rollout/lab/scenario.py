@@ -1,0 +1,276 @@
+"""Scenario files: what a mesh holds, who calls whom, what the outside world does, and how a migration should end.
+
+No key names a mode, a metric or a verdict: a scenario can only do what the outside world does, and the simulator
+works out what comes of it. `docs/scenarios.md` describes the schema.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rollout.errors import UsageError
+from rollout.lab.mesh.manifests import Workload
+from rollout.lab.mesh.traffic import Traffic
+
+Json = dict[str, Any]
+SHIPPED = Path(__file__).parent / "scenarios"
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_ACTS = (
+    "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
+    "refuse",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideEvent:
+    """Something that the outside world does.
+
+    Attributes:
+        acts: what is done, by key of the file, in the file's order.
+        after_flip: milliseconds after the lab saw a namespace's pods begin to require mutual TLS.
+        at: milliseconds after the lab's start.
+        on_write: kind, and optionally namespace, name and manager, of a write that sets it off.
+        delay: milliseconds after that write.
+        named: fired by `Lab.fire(name)`.
+        by: the field manager of what is written.
+    """
+
+    acts: tuple[tuple[str, Any], ...]
+    after_flip: int | None = None
+    at: int | None = None
+    on_write: Mapping[str, str] | None = None
+    delay: int = 0
+    named: str = ""
+    by: str = "kubectl"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How `migrate` should end: exit code, outcome label, and a name of a check or signal that must be said."""
+
+    exit_code: int
+    outcome: str
+    mentions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One scenario, read and checked.
+
+    Attributes:
+        namespaces: labels and annotations by namespace.
+        objects: verbatim manifests; `age` of a manifest is taken out of it (see `ages`).
+        ages: milliseconds before history begins, by position in `objects`; others are as old as the workloads.
+        look_back: history that exists, milliseconds.
+        target: the namespaces that a migration of it is about.
+        flags: suggested command line.
+        user: who the kubeconfig is for; '' for the administrator.
+    """
+
+    name: str
+    title: str
+    description: str
+    namespaces: Mapping[str, Json]
+    workloads: tuple[Workload, ...]
+    objects: tuple[Json, ...]
+    ages: Mapping[int, int]
+    managers: Mapping[int, str]
+    traffic: tuple[Traffic, ...]
+    events: tuple[OutsideEvent, ...]
+    expected: Expected
+    target: tuple[str, ...]
+    flags: tuple[str, ...] = ()
+    user: str = ""
+    look_back: int = 9 * 86_400_000
+    scrape_interval: int = 30_000
+    propagation: tuple[int, int] = (1000, 3000)
+    drain: str = "45s"
+    root: str = "istio-system"
+    version: str = "1.27.3"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def list_scenarios() -> list[tuple[str, str]]:
+    """Name and title of every scenario that is shipped."""
+    found = []
+    for path in sorted(SHIPPED.glob("*.yaml")):
+        title = next((line for line in path.read_text().splitlines() if line.startswith("title:")), "title:")
+        found.append((path.stem, title.removeprefix("title:").strip().strip("\"'")))
+    return found
+
+
+def load_scenario(name: str | Path) -> Scenario:
+    """Read a shipped scenario by name, or a file by path.
+
+    Raises:
+        UsageError: no such scenario, or a file that says something else than the schema.
+    """
+    path = Path(name) if str(name).endswith((".yaml", ".yml")) else SHIPPED / f"{name}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        known = ", ".join(known for known, _ in list_scenarios())
+        raise UsageError(f"no scenario {name}", limit=f"one of {known}, or a file", where=str(path)) from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"not YAML: {error}", where=str(path)) from error
+    try:
+        return _scenario(path.stem, document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"missing key {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"no valid scenario: {said}", where=str(path), next="see docs/scenarios.md") from error
+
+
+def duration(text: object) -> int:
+    """A duration such as `1h30m` or `250ms` as milliseconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text))
+    if not parts or "".join(number + unit for number, unit in parts) != str(text):
+        raise ValueError(f"{text!r} is no duration such as 90s or 1h30m")
+    return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
+    """One edge of a scenario.
+
+    Raises:
+        KeyError, ValueError: the entry does not follow the schema.
+    """
+    known = {"from", "to", "protocol", "rate", "swing", "burst", "jitter", "daily", "calls", "every", "connections",
+             "lasts", "bytes", "errors", "by_address", "own_tls", "waits"}  # fmt: skip
+    _only(known, document, f"traffic {name}")
+    values: Json = {k: document[k] for k in ("protocol", "swing", "burst", "jitter", "calls", "connections", "bytes",
+                                             "errors", "own_tls", "waits") if k in document}  # fmt: skip
+    if "rate" in document:
+        values["per_second"] = _rate(document["rate"])
+    if "daily" in document:
+        hours, minutes = str(document["daily"]).split(":")
+        values["at"] = (int(hours) * 60 + int(minutes)) * 60_000
+    for key in ("every", "lasts"):
+        if key in document:
+            values[key] = duration(document[key])
+    place, _, port = str(document["to"]).partition(":")
+    source = str(document.get("from", "outside"))
+    traffic = Traffic(
+        name=name,
+        source=_pair(source) if "/" in source else None,
+        service=_pair(place),
+        port=int(port),
+        pod_ip=bool(document.get("by_address", False)),
+        **values,
+    )
+    if traffic.protocol not in ("http", "grpc", "tcp"):
+        raise ValueError(f"traffic {name}: protocol is http, grpc or tcp, not {traffic.protocol}")
+    if traffic.swing + traffic.burst + traffic.jitter / 2 >= 1:
+        raise ValueError(f"traffic {name}: swing + burst + jitter / 2 must stay below 1")
+    return traffic
+
+
+def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
+    known = {"title", "description", "namespaces", "workloads", "manifests", "traffic", "events", "expect", "target",
+             "flags", "user", "mesh", "look_back"}  # fmt: skip
+    _only(known, document, "scenario")
+    mesh = dict(document.get("mesh") or {})
+    _only({"scrape_interval", "propagation", "drain", "root", "version"}, mesh, "mesh")
+    fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
+    manifests = [dict(m) for m in document.get("manifests") or ()]
+    ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
+    managers = {i: str(m.pop("by")) for i, m in enumerate(manifests) if "by" in m}
+    expect = document["expect"]
+    _only({"exit", "outcome", "mentions"}, expect, "expect")
+    target = document["target"]
+    return Scenario(
+        name=name,
+        title=str(document["title"]),
+        description=str(document["description"]).strip(),
+        namespaces={ns: dict(value or {}) for ns, value in document["namespaces"].items()},
+        workloads=tuple(_workload(w) for w in document.get("workloads") or ()),
+        objects=tuple(manifests),
+        ages=ages,
+        managers=managers,
+        traffic=tuple(parse_traffic(key, value) for key, value in (document.get("traffic") or {}).items()),
+        events=tuple(_event(e) for e in document.get("events") or ()),
+        expected=Expected(int(expect["exit"]), str(expect["outcome"]), tuple(expect.get("mentions") or ())),
+        target=(target,) if isinstance(target, str) else tuple(target),
+        flags=tuple(str(flag) for flag in document.get("flags") or ()),
+        user=str(document.get("user", "")),
+        look_back=duration(document.get("look_back", "9d")),
+        scrape_interval=duration(mesh.get("scrape_interval", "30s")),
+        propagation=(duration(fast), duration(slow or fast)),
+        drain=str(mesh.get("drain", "45s")),
+        root=str(mesh.get("root", "istio-system")),
+        version=str(mesh.get("version", "1.27.3")),
+    )
+
+
+def _workload(document: Mapping[str, Any]) -> Workload:
+    names = {f.name for f in fields(Workload)}
+    _only(names, document, f"workload {document.get('name')}")
+    missing = [f.name for f in fields(Workload) if _needed(f) and f.name not in document]
+    if missing:
+        raise ValueError(f"workload {document.get('name')} needs {', '.join(missing)}")
+    values = dict(document)
+    for key in ("takes", "age"):
+        if key in values:
+            values[key] = duration(values[key])
+    if "args" in values:
+        values["args"] = tuple(values["args"])
+    workload = Workload(**values)
+    if workload.kind not in ("Deployment", "StatefulSet", "CronJob"):
+        raise ValueError(f"workload {workload.name}: kind is Deployment, StatefulSet or CronJob, not {workload.kind}")
+    if workload.sidecar not in ("", "native", "classic", "none", "ambient"):
+        raise ValueError(f"workload {workload.name}: sidecar is native, classic, none or ambient")
+    return workload
+
+
+def _event(document: Mapping[str, Any]) -> OutsideEvent:
+    _only({"after_flip", "at", "on_write", "delay", "named", "by", *_ACTS}, document, "event")
+    triggers = [key for key in ("after_flip", "at", "on_write", "named") if key in document]
+    acts = tuple((key, value) for key, value in document.items() if key in _ACTS)
+    if len(triggers) != 1 or not acts:
+        raise ValueError(f"an event has one of after_flip, at, on_write, named, and something to do: {dict(document)}")
+    return OutsideEvent(
+        acts=acts,
+        after_flip=duration(document["after_flip"]) if "after_flip" in document else None,
+        at=duration(document["at"]) if "at" in document else None,
+        on_write=document.get("on_write"),
+        delay=duration(document.get("delay", "0s")),
+        named=str(document.get("named", "")),
+        by=str(document.get("by", "kubectl")),
+    )
+
+
+def _only(known: Iterable[str], document: Mapping[str, Any], where: str) -> None:
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+
+
+def _needed(item: Any) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _pair(text: str) -> tuple[str, str]:
+    namespace, _, name = text.partition("/")
+    if not namespace or not name:
+        raise ValueError(f"{text!r} is no NAMESPACE/NAME")
+    return namespace, name
+
+
+def _rate(value: object) -> float:
+    number, _, unit = str(value).partition("/")
+    per = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    if unit not in per:
+        raise ValueError(f"{value!r} is no rate such as 5/s or 12/h")
+    return float(number) / per[unit]

@@ -1,0 +1,392 @@
+"""The lab's one HTTP server: the Kubernetes API, Prometheus' API, and the clock, on one loopback port.
+
+    /api /apis /version /openapi /healthz     the Kubernetes API (rollout.lab.api)
+    /prometheus/...                           a Prometheus (a handler that somebody else builds)
+    /lab/clock                                GET: {"now": ...}
+    /lab/clock/attach                         POST: this TCP connection takes part in the clock until it closes
+    /lab/clock/sleep                          POST {"until": ...} on it: answered when it is that late
+    /lab/faults                               POST a rule or a list of rules, DELETE: let everything pass
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol, cast
+
+from rollout.lab.api import Api, ApiError, Effect, Fault, Faults, Store, User
+from rollout.lab.api.handlers import refusal
+from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
+from rollout.lab.api.routes import route
+from rollout.lab.api.status import conflict, unauthorized
+from rollout.lab.clock import Attachment, ClockClosed, VirtualClock
+
+_PROMETHEUS = "/prometheus"
+_LOOPBACK = "127.0.0.1"
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLIN)  # where the system cannot tell, a peek does
+
+
+class PrometheusHandler(Protocol):
+    """What stands behind /prometheus."""
+
+    def handle(
+        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        """Answer with status, content type and body; `path` begins after /prometheus."""
+        ...
+
+
+class _Dropped(Exception):
+    """The connection is to be cut without an answer."""
+
+
+class LabServer:
+    """The server; `start` it and `stop` it, or use it as a context manager.
+
+    Args:
+        store: the cluster's objects.
+        clock: virtual time; its ticker runs while the server does.
+        prometheus: what answers below /prometheus.
+        port: 0 for a free one.
+        tokens: bearer token -> user; None: everybody is admin.
+        services: in-process services behind the service proxy, `NAME.NAMESPACE:PORT` -> handler.
+        faults: requests that go wrong on purpose.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: VirtualClock,
+        *,
+        prometheus: PrometheusHandler | None = None,
+        port: int = 0,
+        tokens: Mapping[str, User] | None = None,
+        services: dict[str, ServiceHandler] | None = None,
+        faults: Faults | None = None,
+    ) -> None:
+        """Bind the port; nothing is answered before `start`."""
+        self.store = store
+        self.clock = clock
+        self.prometheus = prometheus
+        self.services = services if services is not None else {}
+        self.faults = faults or Faults()
+        self.failures: list[BaseException] = []
+        self.stopping = threading.Event()
+        self._http = _Http((_LOOPBACK, port), _Connection)
+        self._http.lab = self
+        self.port = int(self._http.server_address[1])
+        self.api = Api(store, tokens=tokens, address=f"{_LOOPBACK}:{self.port}", services=self.services)
+        self.api.closed = self.stopping.is_set
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:PORT`."""
+        return f"http://{_LOOPBACK}:{self.port}"
+
+    def kubeconfig(self, token: str = "lab") -> str:
+        """A kubeconfig file for this server (JSON, which is YAML)."""
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": {"server": self.url}}],
+            "users": [{"name": "lab", "user": {"token": token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab", "namespace": "default"}}],
+            "current-context": "lab",
+        }
+        return json.dumps(document, indent=2) + "\n"
+
+    def start(self) -> LabServer:
+        """Answer requests, in threads that do not keep the process alive."""
+        if self._thread is None:
+            self.clock.start()
+            self._thread = threading.Thread(
+                target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, name="lab-server", daemon=True
+            )
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Cut all connections, and return when no thread of the server is left."""
+        self.stopping.set()
+        if self._thread is not None:
+            self._http.shutdown()
+            self._thread.join()
+            self._thread = None
+        self.clock.close()
+        with self.store.storage.changed:
+            self.store.storage.changed.notify_all()
+        self._http.hang_up()
+        self._http.server_close()
+
+    def __enter__(self) -> LabServer:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        """Stop."""
+        self.stop()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    lab: LabServer
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._open: set[socket.socket] = set()
+        self._idle = threading.Condition()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        with self._idle:
+            self._open.add(request)
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._idle:
+                self._open.discard(request)
+                self._idle.notify_all()
+
+    def hang_up(self) -> None:
+        """Cut every connection and wait (a few seconds at most) for their threads."""
+        with self._idle:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+            self._idle.wait_for(lambda: not self._open, timeout=5.0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError | ClockClosed):
+            self.lab.failures.append(error)
+
+
+class _Connection(BaseHTTPRequestHandler):
+    """One TCP connection with all its requests."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # headers and body in one packet: unbuffered, a keep-alive client waits 40 ms for each answer
+    disable_nagle_algorithm = True
+    attachment: Attachment | None = None
+
+    @property
+    def lab(self) -> LabServer:
+        return cast(_Http, self.server).lab
+
+    def __getattr__(self, name: str) -> Any:
+        """`do_GET` and every other verb, made-up ones too."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Be silent: the tests and the tool have the terminal."""
+
+    def finish(self) -> None:
+        if self.attachment is not None:
+            self.attachment.detach()
+        try:
+            super().finish()
+        except (ConnectionError, ValueError):
+            self.close_connection = True
+
+    def _serve(self) -> None:
+        request = HttpRequest(self.command, self.path, self._headers(), self._body())
+        try:
+            answer = self._answer(request)
+            self._send(answer)
+        except (_Dropped, ClockClosed, ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def _headers(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers.items():
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            return self._chunks()
+        length = int(self.headers.get("Content-Length") or 0)
+        return self.rfile.read(length) if length else b""
+
+    def _chunks(self) -> bytes:
+        pieces: list[bytes] = []
+        while size := int(self.rfile.readline().partition(b";")[0] or b"0", 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _answer(self, request: HttpRequest) -> HttpAnswer:
+        if request.path.startswith("/lab/"):
+            return self._lab(request)
+        fault = self.lab.faults.hit(request.method, request.target, self.lab.clock.now())
+        if fault is None:
+            return self._handled(request)
+        if fault.effect is Effect.DROP_BEFORE:
+            raise _Dropped
+        if fault.effect is Effect.DROP_AFTER:
+            self._handled(request)
+            raise _Dropped
+        if fault.effect is Effect.LATENCY:
+            self.lab.stopping.wait(fault.seconds)
+            return self._handled(request)
+        return faulty(fault, request)
+
+    def _handled(self, request: HttpRequest) -> HttpAnswer:
+        lab = self.lab
+        try:
+            if request.path == _PROMETHEUS or request.path.startswith(_PROMETHEUS + "/"):
+                lab.clock.catch_up()
+                return _prometheus(lab.prometheus, request)
+            return lab.api.answer(request)
+        except Exception as error:  # noqa: BLE001 - a bug of the lab must not look like a dropped connection
+            lab.failures.append(error)
+            text = f"Internal error occurred: the lab failed: {error!r}"
+            return refusal(ApiError(500, "InternalError", text), request)
+
+    def _lab(self, request: HttpRequest) -> HttpAnswer:
+        match (request.method, request.path):
+            case ("GET", "/lab/clock"):
+                return self._now()
+            case ("POST", "/lab/clock/attach"):
+                if self.attachment is None:
+                    self.attachment = self.lab.clock.attach()
+                return self._now()
+            case ("POST", "/lab/clock/sleep"):
+                return self._sleep(request)
+            case ("POST", "/lab/faults"):
+                return self._add_faults(request)
+            case ("DELETE", "/lab/faults"):
+                self.lab.faults.clear()
+                return json_answer(200, {})
+        return json_answer(404, {"error": f"the lab has no {request.method} {request.path}"})
+
+    def _now(self) -> HttpAnswer:
+        return json_answer(200, {"now": micro(self.lab.clock.now())})
+
+    def _sleep(self, request: HttpRequest) -> HttpAnswer:
+        if self.attachment is None:
+            return json_answer(409, {"error": "this connection is not attached: POST /lab/clock/attach on it first"})
+        try:
+            until = datetime.fromisoformat(json.loads(request.body)["until"])
+        except (ValueError, KeyError, TypeError) as error:
+            return json_answer(400, {"error": f'expected {{"until": RFC 3339}}: {error}'})
+        if until.tzinfo is None:
+            return json_answer(400, {"error": "until needs a time zone"})
+        self._hold(self.attachment, until)
+        return self._now()
+
+    def _hold(self, attachment: Attachment, until: datetime) -> None:
+        """Wait until the clock wakes this connection, or its client is gone."""
+        woken, waker = socket.socketpair()
+        with woken, waker:
+            attachment.start_sleep(until, lambda: waker.send(b"!"))
+            poll = select.poll()
+            poll.register(woken, select.POLLIN)
+            poll.register(self.connection, _HANG_UP)
+            while True:
+                ready = {fd for fd, _ in poll.poll()}
+                if woken.fileno() in ready:
+                    if attachment.gone:
+                        raise _Dropped
+                    return
+                if self._left():
+                    attachment.detach()
+                    raise _Dropped
+                poll.modify(self.connection, 0)
+
+    def _left(self) -> bool:
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _add_faults(self, request: HttpRequest) -> HttpAnswer:
+        try:
+            document = json.loads(request.body)
+            rules = [Fault.parse(rule) for rule in (document if isinstance(document, list) else [document])]
+        except (ValueError, KeyError, TypeError) as error:
+            return json_answer(400, {"error": f"no fault: {error}"})
+        for rule in rules:
+            self.lab.faults.add(rule)
+        return json_answer(201, {"added": len(rules)})
+
+    def _send(self, answer: HttpAnswer) -> None:
+        self.send_response_only(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        if answer.content_type:
+            self.send_header("Content-Type", answer.content_type)
+        if answer.stream is not None:
+            self._send_stream(answer)
+            return
+        if answer.status != 304:
+            self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+        self.wfile.flush()
+
+    def _send_stream(self, answer: HttpAnswer) -> None:
+        assert answer.stream is not None
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.wfile.flush()
+        for piece in answer.stream:
+            if piece:
+                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                self.wfile.flush()
+            elif self._hung_up():
+                raise _Dropped
+        if self.lab.stopping.is_set():
+            raise _Dropped
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+
+    def _hung_up(self) -> bool:
+        poll = select.poll()
+        poll.register(self.connection, _HANG_UP)
+        return bool(poll.poll(0)) and self._left()
+
+
+def micro(moment: datetime) -> str:
+    """RFC 3339 with microseconds, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def faulty(fault: Fault, request: HttpRequest) -> HttpAnswer:
+    """What a fault answers instead of the server."""
+    if fault.effect is Effect.OVERLOADED:
+        answer = HttpAnswer(429, b"Too many requests, please try again later.\n", "text/plain; charset=utf-8")
+        answer.headers.append(("Retry-After", str(fault.retry_after)))
+        return answer
+    if fault.effect is Effect.UNAUTHORIZED:
+        return refusal(unauthorized(), request)
+    if fault.effect is Effect.CONFLICT:
+        at = route(request)
+        return refusal(conflict(at.plural, at.group, at.name), request)
+    media = "application/json" if fault.body.lstrip().startswith("{") else "text/plain; charset=utf-8"
+    return HttpAnswer(fault.status, fault.body.encode(), media)
+
+
+def _prometheus(handler: PrometheusHandler | None, request: HttpRequest) -> HttpAnswer:
+    if handler is None:
+        return json_answer(404, {"error": "this lab has no Prometheus"})
+    headers = {name: values[0] for name, values in request.headers.items()}
+    path = request.path.removeprefix(_PROMETHEUS) or "/"
+    status, media, body = handler.handle(request.method, path, request.query, headers, request.body)
+    return HttpAnswer(status, body, media)

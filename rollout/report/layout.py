@@ -1,0 +1,180 @@
+"""Lines that fit: width, colour and ASCII are parameters, so that a pipe, a log and a terminal get the same words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
+
+from rollout.model.finding import Status
+from rollout.report.redact import redact
+
+INDENT = 4
+_LABEL = 10
+_NARROWEST = 24
+MARKS = {Status.OK: "√", Status.WARNING: "‼", Status.FAILED: "×", Status.SKIPPED: "–", Status.UNKNOWN: "?"}
+_ASCII = {
+    "√": "+", "‼": "!", "×": "x", "–": "-", "—": "-", "·": "|", "…": "...", "→": "->", "≥": ">=", "≤": "<=",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ",
+}  # fmt: skip
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1", "alarm": "1;97;41"}
+_TONES = {
+    Status.OK: "green",
+    Status.WARNING: "yellow",
+    Status.FAILED: "red",
+    Status.UNKNOWN: "yellow",
+    Status.SKIPPED: "dim",
+}
+
+
+class Style(msgspec.Struct, frozen=True, kw_only=True):
+    """How lines are set: `width` in columns, `zone` for every time of day."""
+
+    width: int = 80
+    color: bool = False
+    ascii: bool = False
+    zone: tzinfo = UTC
+
+    @property
+    def columns(self) -> int:
+        """The width that is kept; below 24 columns no indented text is readable, or possible."""
+        return max(self.width, _NARROWEST)
+
+    def paint(self, line: str, tone: str) -> str:
+        """The line in a colour, where colours are wanted; it says the same without."""
+        return f"\x1b[{_CODES[tone]}m{line}\x1b[0m" if self.color and tone and line else line
+
+    def mark(self, status: Status) -> str:
+        """The symbol of a check's status."""
+        return self.clean(MARKS[status])
+
+    def tone(self, status: Status) -> str:
+        """The colour of a check's status."""
+        return _TONES[status]
+
+    def clean(self, text: str) -> str:
+        """One line of printable text without credentials; what a cluster says must not steer a terminal."""
+        text = re.sub(r"\s+", " ", redact(text))
+        text = "".join(c if c.isprintable() else "�" for c in text)
+        if self.ascii:
+            text = "".join(_ASCII.get(c, c) for c in text)
+            text = text.encode("ascii", "replace").decode()
+        return text
+
+
+def width_of(text: str) -> int:
+    """How many columns a terminal needs."""
+    return sum(_columns(char) for char in text)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, width: int, style: Style) -> str:
+    """The text, ended by an ellipsis where it is too long."""
+    text = style.clean(text)
+    if width_of(text) <= width:
+        return text
+    dots = style.clean("…")
+    taken, room = "", width - len(dots)
+    for char in text:
+        room -= _columns(char)
+        if room < 0:
+            break
+        taken += char
+    return (taken + dots)[: max(width, 0)]
+
+
+def wrap(text: str, style: Style, *, first: str = "", rest: str | None = None) -> list[str]:
+    """The text over as many lines as it needs, `first` before the first one and `rest` before the others."""
+    rest = " " * width_of(first) if rest is None else rest
+    lines: list[str] = []
+    line, empty = first, True
+    for word in style.clean(text).split():
+        for piece in _pieces(word, style.columns - max(width_of(first), width_of(rest))):
+            gap = "" if empty else " "
+            if not empty and width_of(line) + len(gap) + width_of(piece) > style.columns:
+                lines.append(line.rstrip())
+                line, gap = rest, ""
+            line += gap + piece
+            empty = False
+    return [*lines, line.rstrip()]
+
+
+def _pieces(word: str, room: int) -> list[str]:
+    """A word that is wider than a line, in parts."""
+    if width_of(word) <= room:
+        return [word]
+    pieces, piece = [], ""
+    for char in word:
+        if width_of(piece) + _columns(char) > max(room, 2):
+            pieces.append(piece)
+            piece = ""
+        piece += char
+    return [*pieces, piece]
+
+
+def labelled(label: str, texts: str | Sequence[str], style: Style) -> list[str]:
+    """`    measured  …`, further lines under the first; nothing for an empty text."""
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    blank = " " * (INDENT + _LABEL)
+    head = f"{' ' * INDENT}{label:<{_LABEL - 1}} "
+    lines: list[str] = []
+    for text in texts:
+        if text.strip():
+            lines += wrap(text, style, first=blank if lines else head, rest=blank)
+    return lines
+
+
+def labelled_once(label: str, text: str, style: Style) -> list[str]:
+    """As `labelled`, in one line that is cut: for a query, whose whole text is in the JSON."""
+    room = style.columns - INDENT - _LABEL
+    return [f"{' ' * INDENT}{label:<{_LABEL - 1}} {cut(text, room, style)}"] if text.strip() else []
+
+
+def span(length: timedelta | float) -> str:
+    """`8d`, `1h30m`, `12m`, `45s`: two units at most."""
+    seconds = int(round(length.total_seconds() if isinstance(length, timedelta) else length))
+    if seconds < 0:
+        return f"-{span(-seconds)}"
+    parts = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+        elif parts:
+            break
+    return "".join(parts[:2]) or "0s"
+
+
+def clock(at: datetime, style: Style) -> str:
+    """`10:13:04`."""
+    return f"{at.astimezone(style.zone):%H:%M:%S}"
+
+
+def day(at: datetime, style: Style) -> str:
+    """`Sun 22 Feb 10:12`."""
+    local = at.astimezone(style.zone)
+    return f"{local:%a} {local.day} {local:%b %H:%M}"
+
+
+def count(number: float, noun: str) -> str:
+    """`1 edge`, `1,234 requests`, `0.5 requests`."""
+    shown = f"{number:,.0f}" if number == int(number) or abs(number) >= 10 else f"{number:.1f}"
+    return f"{shown} {noun}{'' if shown == '1' else 's'}"
+
+
+def share(part: float) -> str:
+    """A share as a percentage that never rounds up to all or down to nothing."""
+    percent = part * 100
+    if 99.95 <= percent < 100:
+        return ">99.9%"
+    if 0 < percent < 0.05:
+        return "<0.1%"
+    return f"{percent:.1f}%".replace(".0%", "%")

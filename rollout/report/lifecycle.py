@@ -1,0 +1,116 @@
+"""What a run's record says of its way through the states, for all formats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from rollout.errors import Outcome
+from rollout.model.finding import CheckResult, Status
+from rollout.model.istio import Mode
+from rollout.record.change import Change, Policy
+from rollout.record.run import Run, Write
+from rollout.record.state import State
+
+STAGES = (
+    State.VERIFYING,
+    State.PERMISSIVE,
+    State.CONFIRMING,
+    State.CHECKING,
+    State.ENFORCING,
+    State.WATCHING,
+)
+#: What a flip takes besides its watch: reads, propagation and drain, as observed on small meshes.
+_FLIP = timedelta(minutes=4)
+_FINAL = (State.ENFORCED, State.ROLLING_BACK, State.ROLLED_BACK, State.ROLLBACK_FAILED)
+
+
+def checks_of(run: Run, state: State) -> list[CheckResult]:
+    """The results that guard this state's exit."""
+    return [result for result in run.checks if result.state == state]
+
+
+def reached(run: Run, state: State) -> bool:
+    """The run came as far as this state, or its checks were read already."""
+    if checks_of(run, state):
+        return True
+    at = run.came_from if run.state in (State.BLOCKED, State.OVERRIDDEN) else run.state
+    if at in _FINAL:
+        return not (run.state is State.ENFORCED and run.came_from is State.VERIFYING) or state is State.VERIFYING
+    return at in STAGES and STAGES.index(at) >= STAGES.index(state)
+
+
+def blocking(run: Run) -> list[CheckResult]:
+    """The checks that stand in the way."""
+    return [result for result in run.checks if result.blocks]
+
+
+def argument(run: Run, keyword: str, name: str) -> timedelta | None:
+    """A task's duration, where the playbook or its defaults give one."""
+    task = run.spec.task(keyword)
+    value = task.args.get(name) if task else None
+    try:
+        return msgspec.convert(value, timedelta) if isinstance(value, str) else None
+    except msgspec.ValidationError:
+        return None
+
+
+def estimate(run: Run) -> timedelta | None:
+    """About how long the real run takes from its flip to its end; None without a flip."""
+    if not any(write.change.strict for write in run.writes):
+        return None
+    return _FLIP + (argument(run, "watch", "for") or timedelta(0))
+
+
+def fields(change: Change) -> list[tuple[str, str, str]]:
+    """What the change does: field, before, after; only what differs."""
+    before, after = change.before or Policy(), change.after or Policy()
+    rows = [("spec.mtls.mode", _mode(before.mode), _mode(after.mode))]
+    rows += [
+        (f"spec.portLevelMtls.{port}.mode", _mode(before.ports.get(port)), _mode(after.ports.get(port)))
+        for port in sorted({*before.ports, *after.ports})
+    ]
+    return [row for row in rows if row[1] != row[2]]
+
+
+def _mode(mode: Mode | None) -> str:
+    return str(mode) if mode else "absent"
+
+
+def action(change: Change) -> str:
+    """`add`, `change` or `remove`."""
+    if change.before is None:
+        return "add"
+    return "remove" if change.after is None else "change"
+
+
+def accepted(write: Write) -> str:
+    """What the server's dry run said of the write and of its undo."""
+    words = [text for text in write.accepted if text]
+    if write.failed:
+        return f"{write.failed}: {write.reason or 'no reason given'}"
+    if not words:
+        return "not proven: no server dry run is recorded"
+    if set(words) == {"write", "undo"}:
+        return "both accepted"
+    return f"{words[0]} accepted, undo not proven" if words == ["write"] else "; ".join(words)
+
+
+def tally(run: Run) -> dict[str, int]:
+    """The recap's counts: checks that passed, objects written, checks skipped, and everything that failed."""
+    by = [result.status for result in run.checks]
+    refused = sum(1 for write in run.writes if write.failed)
+    changed = 0 if run.spec.plan else sum(bool(w.done) + bool(w.undone) for w in run.writes)
+    failed = sum(result.blocks for result in run.checks) + refused + bool(run.signals)
+    return {
+        "ok": sum(status in (Status.OK, Status.WARNING) for status in by),
+        "changed": changed,
+        "skipped": by.count(Status.SKIPPED),
+        "failed": failed + (run.result is Outcome.ROLLBACK_FAILED),
+    }
+
+
+def ending(run: Run) -> str:
+    """The end's words (`rolled_back`), or the state that the run is in."""
+    return run.result.label if run.result else ("not started" if run.state is State.PLANNED else str(run.state))
