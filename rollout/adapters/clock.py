@@ -136,7 +136,7 @@ class LabClock:
             self._last = datetime.fromisoformat(json.loads(data)["now"]).astimezone(UTC)
         except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             raise Unreachable(
-                f"the lab's clock cannot be read: {error or type(error).__name__}",
+                f"the lab's clock cannot be read: {type(error).__name__}: {error}",
                 where=self._url + path,
                 next="does the lab still run?",
             ) from error

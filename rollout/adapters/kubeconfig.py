@@ -174,7 +174,9 @@ def _loader() -> Any:
             now = datetime.now(UTC)
             ends = self.credential.expiration_timestamp if self.credential else None
             if self.credential is None or (ends is not None and ends - now < EARLY):
-                self.credential = run_plugin(self._user["exec"].value, self._cluster.value, self._get_base_path(None))
+                self.credential = run_plugin(
+                    self._user["exec"].value, self._cluster.value, self._get_base_path(self._cluster.path)
+                )
             status = self.credential
             if status.token:
                 self.token = f"Bearer {status.token}"

@@ -198,8 +198,21 @@ class KubernetesCluster:
         return answer.status.allowed
 
     def raw_get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> bytes:
-        """Any path, once, as it is answered: the service proxy on the way to Prometheus."""
+        """Any path, once, as it is answered.
+
+        Raises:
+            ClusterError: the answer is not 2xx, or there is none.
+        """
         return self._transport.send("GET", path, query=query)
+
+    def raw_reply(self, path: str, query: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
+        """Status and body of any path, once: through the service proxy others answer than the API server.
+
+        Raises:
+            Unreachable: there was no answer.
+        """
+        reply = self._transport.exchange("GET", path, query=query)
+        return reply.status, reply.body
 
     def close(self) -> None:
         """Close the connections."""

@@ -16,15 +16,16 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
+from rollout.adapters.failures import parse
 from rollout.adapters.prometheus import PrometheusMetrics, Reply, Source
 from rollout.adapters.retry import Sleep
 from rollout.adapters.transport import bare
-from rollout.errors import ClusterError, Forbidden, MetricsUnreachable, NotFound, QueryTooHeavy, Unreachable, UsageError
+from rollout.errors import MetricsRefused, MetricsUnreachable, QueryTooHeavy, Unreachable, UsageError
 
 #: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
 LONG = 2000
 
-RawGet = Callable[[str, Sequence[tuple[str, str]]], bytes]
+RawReply = Callable[[str, Sequence[tuple[str, str]]], tuple[int, bytes]]
 _SERVICE = re.compile(
     r"(?:(?P<scheme>https?):)?(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+):(?P<port>[a-z0-9-]+)(?P<prefix>/\S*)?"
 )
@@ -34,7 +35,7 @@ def connect_metrics(
     address: str,
     *,
     sleep: Sleep,
-    raw_get: RawGet | None = None,
+    raw_reply: RawReply | None = None,
     bearer_token: str = "",
     ca_file: str = "",
     verify: bool = True,
@@ -46,7 +47,7 @@ def connect_metrics(
     Args:
         address: `https://user:password@host/prefix`, or `[https:]SERVICE.NAMESPACE:PORT[/prefix]`.
         sleep: waits between tries.
-        raw_get: the cluster's `raw_get`, for the second form.
+        raw_reply: the cluster's `raw_reply`, for the second form.
         bearer_token: sent to a URL only; the API server would take it for its own.
         ca_file: PEM file of the authority to trust, '' for the usual ones.
         verify: False accepts any certificate.
@@ -63,13 +64,13 @@ def connect_metrics(
         )
         return PrometheusMetrics(source, sleep)
     match = _SERVICE.fullmatch(address)
-    if match is None or raw_get is None:
+    if match is None or raw_reply is None:
         raise UsageError(
             f"{_printable(address)!r} is no address of a Prometheus",
             limit="http://HOST:PORT, https://HOST/PREFIX or SERVICE.NAMESPACE:PORT",
             where="--prometheus",
         )
-    return PrometheusMetrics(ServiceSource(raw_get, **match.groupdict(default="")), sleep)
+    return PrometheusMetrics(ServiceSource(raw_reply, **match.groupdict(default="")), sleep)
 
 
 def _printable(address: str) -> str:
@@ -169,9 +170,9 @@ def _reason(error: BaseException) -> str:
 class ServiceSource:
     """Prometheus behind a Service, through the API server."""
 
-    def __init__(self, raw_get: RawGet, *, scheme: str, name: str, namespace: str, port: str, prefix: str) -> None:
+    def __init__(self, raw_reply: RawReply, *, scheme: str, name: str, namespace: str, port: str, prefix: str) -> None:
         """Nothing is sent yet."""
-        self._get = raw_get
+        self._get = raw_reply
         self._address = f"{scheme + ':' if scheme else ''}{name}.{namespace}:{port}{prefix.rstrip('/')}"
         service = f"{scheme}:{name}:{port}" if scheme else f"{name}:{port}"
         self._root = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{prefix.rstrip('/')}"
@@ -181,20 +182,16 @@ class ServiceSource:
         return f"{self._address} (through the API server)"
 
     def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
-        """Ask once; the API server's own refusals (no right to proxy, no such service) are told apart by their words."""
+        """Ask once. The API server's own refusals are Status objects; everything else is Prometheus' answer."""
         try:
-            return Reply(200, self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items())))
-        except Forbidden as error:
-            raise MetricsUnreachable(
-                f"the way through the API server is barred: {error.problem}",
-                where=self.address(),
-                next="have `get services/proxy` granted, or give Prometheus' URL",
-            ) from error
-        except NotFound as error:
-            raise MetricsUnreachable(
-                f"no Prometheus behind the service: {error.problem}", where=self.address(), next="check name and port"
-            ) from error
-        except ClusterError as error:
-            if isinstance(error, Unreachable) and not error.status:
-                raise MetricsUnreachable(error.problem, where=self.address(), next=error.next) from error
-            return Reply(error.status, error.problem.encode())
+            status, body = self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items()))
+        except Unreachable as error:
+            raise MetricsUnreachable(error.problem, where=self.address(), next=error.next) from error
+        said = parse(body.decode(errors="replace")) if status >= 300 else None
+        if said is None or said.kind != "Status":
+            return Reply(status, body)
+        problem = f"the way through the API server is barred: {said.message or said.reason} ({status})"
+        if status in (401, 403):
+            deed = "have `get services/proxy` granted, or give Prometheus' URL"
+            raise MetricsRefused(problem, where=self.address(), next=deed)
+        raise MetricsUnreachable(problem, where=self.address(), next="check service, namespace and port")

@@ -32,13 +32,11 @@ def retrying(sleep: Sleep, *, tries: int = TRIES, within: float = WITHIN) -> Cal
 
     def call(ask: Callable[[], T]) -> T:
         waited = _Budget(within)
-        ended = tenacity.stop_any(tenacity.stop_after_attempt(tries), tenacity.stop_before_delay(within))
+        limits = (tenacity.stop_after_attempt(tries), tenacity.stop_before_delay(within))
         return tenacity.Retrying(
             sleep=waited.through(sleep),
             wait=_wait,
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(tries), tenacity.stop_before_delay(within), waited.spent
-            ),
+            stop=lambda state: waited.spent(state) or any(limit(state) for limit in limits),
             retry=tenacity.retry_if_exception_type((Unreachable, MetricsUnreachable)),
             reraise=True,
         )(ask)

@@ -102,7 +102,7 @@ class Stopper:
         """Take notice: the undo's own sleeps and reads go on until the next press."""
         self._pending = False
 
-    def _stop(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
         if self.presses and not self._terminal:
             return
         self.asked = signal.Signals(number)
@@ -111,7 +111,7 @@ class Stopper:
         if self._depth:
             raise Interrupted(self.asked, self.presses)
 
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
         if not self.muted:
             self.muted = True
             self._mute()

@@ -1,6 +1,7 @@
 """Bytes to and from the Kubernetes API through the official client.
 
-Its discovery, retries and models are switched off: the snippet of facts: libraries.md 1.3, which runs on the client's versions 35 to 37.
+Its discovery, retries and models are switched off: the snippet of facts: libraries.md 1.3, which runs on the client's
+versions 35 to 37.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
 
 import rollout
 from rollout.adapters.failures import Ask, failure, silence
@@ -17,7 +20,16 @@ from rollout.errors import UsageError
 #: Seconds to connect, and to wait for bytes.
 CONNECT, READ = 3.05, 60.0
 
+Query = Sequence[tuple[str, str]]
 MERGE_PATCH = "application/merge-patch+json"
+
+
+class HttpReply(msgspec.Struct, frozen=True):
+    """Status, headers and body of an answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class _NoDiscovery:
@@ -54,7 +66,7 @@ class Transport:
         method: str,
         path: str,
         *,
-        query: Sequence[tuple[str, str]] = (),
+        query: Query = (),
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> bytes:
@@ -63,10 +75,28 @@ class Transport:
         Raises:
             ClusterError: as `failures` has it.
         """
+        reply = self.exchange(method, path, query=query, body=body, content_type=content_type)
+        if not 200 <= reply.status < 300:
+            raise failure(Ask(method, path, self.server, self.context), reply.status, reply.headers, reply.body)
+        return reply.body
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> HttpReply:
+        """Send once and return any answer.
+
+        Raises:
+            Unreachable: there was none.
+        """
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
 
-        ask = Ask(method, path, self.server, self.context)
         try:
             response = self._client.request(
                 method.lower(),
@@ -78,17 +108,20 @@ class Transport:
                 serialize=False,
                 _request_timeout=self._timeout,
             )
-            data: bytes = response.data
+            reply = HttpReply(response.status, {}, response.data)
             response.release_conn()
         except ApiException as error:
             if not error.status:
-                raise silence(ask, error) from error
-            raise failure(ask, error.status, dict(error.headers or {}), error.body) from error
+                raise silence(Ask(method, path, self.server, self.context), error) from error
+            text = error.body or b""
+            return HttpReply(
+                error.status, dict(error.headers or {}), text if isinstance(text, bytes) else text.encode()
+            )
         except (HTTPError, OSError) as error:
             cause = getattr(error, "reason", None) or error
             late = isinstance(cause, (ReadTimeoutError, ConnectTimeoutError, TimeoutError))
-            raise silence(ask, error, timeout=late) from error
-        return data
+            raise silence(Ask(method, path, self.server, self.context), error, timeout=late) from error
+        return reply
 
     def close(self) -> None:
         """Close the connections."""

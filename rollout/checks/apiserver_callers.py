@@ -72,14 +72,15 @@ def check(view: View) -> Findings:
 
 
 def _calls(view: View) -> Iterator[_Call]:
-    admission = (*view.then.of(MutatingWebhookConfiguration), *view.then.of(ValidatingWebhookConfiguration))
-    for configuration in admission:
-        for place, webhook in enumerate(configuration.webhooks):
+    admission = [(found.ref, found.webhooks) for found in view.then.of(MutatingWebhookConfiguration)]
+    admission += [(found.ref, found.webhooks) for found in view.then.of(ValidatingWebhookConfiguration)]
+    for ref, webhooks in admission:
+        for place, webhook in enumerate(webhooks):
             if service := webhook.client_config.service:
                 fails = webhook.failure_policy == "Fail"
                 harm = "what it rules can no longer be written" if fails else "its rule is silently skipped"
                 note = f"failurePolicy {webhook.failure_policy}: {harm}"
-                yield _Call(configuration.ref, f"webhooks[{place}].clientConfig.service", service, note)
+                yield _Call(ref, f"webhooks[{place}].clientConfig.service", service, note)
     for definition in view.then.of(CustomResourceDefinition):
         conversion = definition.spec.conversion
         if conversion and conversion.webhook and (client := conversion.webhook.client_config) and client.service:

@@ -15,7 +15,7 @@ import msgspec
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
-from rollout.mesh.injection import captured_port, gateway, injected, live
+from rollout.mesh.injection import captured_port, injected, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import host, selects, target_ports
 from rollout.model.finding import Finding, Severity
@@ -53,7 +53,7 @@ def check(view: View) -> Findings:
 def _strict_services(view: View, pods: Iterable[Pod]) -> list[tuple[Service, tuple[int, ...]]]:
     """The target's Services with those of their ports that lead to a STRICT one."""
     policies = view.then.policies()
-    servers = [pod for pod in pods if live(pod) and not gateway(pod)]
+    servers = [pod for pod in pods if live(pod)]
     found = []
     for service in view.then.of(Service, view.target):
         mine = [pod for pod in servers if selects(service, pod)]

@@ -43,12 +43,12 @@ def check(view: View) -> Findings:
     services = view.now.of(Service, target)
     pods = [pod for pod in view.now.of(Pod, target) if live(pod)]
     for pod in pods:
-        if not injected(pod):
-            yield _missing(pod, namespace, webhooks)
-        elif gateway(pod):
+        if gateway(pod):
             yield Finding(
                 ref=pod.ref, measured="a gateway, which PeerAuthentication does not touch", severity=Severity.INFO
             )
+        elif not injected(pod):
+            yield _missing(pod, namespace, webhooks)
         else:
             yield from _uncaptured(pod, services)
     count = sum(1 for pod in pods if injected(pod))

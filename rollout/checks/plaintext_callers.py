@@ -37,8 +37,8 @@ def check(view: View) -> Findings:
     services = {host(service): service for service in view.then.of(Service, view.target)}
     known = {offender.edge: offender for offender in evidence.offenders}
     for edge in evidence.plaintext:
-        refused = _refused(edge, policies, pods, services)
-        yield _finding(known.get(edge) or Offender(edge), evidence, refused=refused)
+        fates = _fates(edge, policies, pods, services)
+        yield _finding(known.get(edge) or Offender(edge), evidence, fates)
     for warning in evidence.warnings:
         yield Finding(
             ref=Ref("Namespace", "", view.target), measured=warning, query=evidence.query, severity=Severity.WARNING
@@ -57,19 +57,24 @@ def check(view: View) -> Findings:
             return _shares(evidence)
 
 
-def _refused(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, Service]) -> bool:
-    """STRICT would cut the edge: unless every port that its Service leads to is proven to stay open."""
+def _fates(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, Service]) -> frozenset[bool]:
+    """Whether STRICT would cut the edge, for each port that it may use: the metrics name a Service, never a port.
+
+    {False}: every port that the Service leads to stays open. Where that cannot be told, {True}.
+    """
     service = services.get(edge.service)
     if service is None:
-        return True
+        return frozenset({True})
     mine = [pod for pod in pods if selects(service, pod) and workload(pod).name == edge.destination.workload]
     ports = [(pod, port) for pod in mine for p in service.spec.ports if (port := target_ports(p, pod)) is not None]
     if not ports:
-        return True
-    return any(captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT for pod, port in ports)
+        return frozenset({True})
+    return frozenset(
+        captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT for pod, port in ports
+    )
 
 
-def _finding(offender: Offender, evidence: Evidence, *, refused: bool) -> Finding:
+def _finding(offender: Offender, evidence: Evidence, fates: frozenset[bool]) -> Finding:
     edge = offender.edge
     destination = edge.destination
     return Finding(
@@ -80,15 +85,19 @@ def _finding(offender: Offender, evidence: Evidence, *, refused: bool) -> Findin
         limit="0",
         window=_window(evidence),
         query=evidence.query,
-        where=_where(offender, refused=refused),
+        where=_where(offender, fates),
         fix=_fix(offender),
-        severity=None if refused else Severity.INFO,
+        severity=None if True in fates else Severity.INFO,
     )
 
 
-def _where(offender: Offender, *, refused: bool) -> tuple[str, ...]:
+def _where(offender: Offender, fates: frozenset[bool]) -> tuple[str, ...]:
     edge = offender.edge
-    lines = [] if refused else ["its port goes on accepting plaintext after the flip"]
+    lines = []
+    if True not in fates:
+        lines.append("its port goes on accepting plaintext after the flip")
+    elif False in fates:
+        lines.append("port not provable: some ports of the Service stay open, and the metrics name none")
     if edge.last is not None:
         lines.append(f"last seen {_stamp(edge.last)}")
     if offender.rhythm:

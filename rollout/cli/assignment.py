@@ -13,7 +13,8 @@ from typing import Any
 from rollout.checks.registry import checks
 from rollout.errors import Outcome, RolloutError, UsageError
 from rollout.model.kubernetes import Namespace
-from rollout.playbook.loader import Playbook, load
+from rollout.playbook.loader import load
+from rollout.playbook.play import Playbook
 from rollout.ports import Cluster
 from rollout.record.spec import Exemption, Fixed, OnStop, Origin, Spec, Waiver
 from rollout.record.state import State
@@ -166,9 +167,9 @@ def moment(text: str, flag: str) -> datetime:
 
 def duration(text: str, flag: str) -> timedelta:
     """`55m`, `1h30m`, `8d`."""
-    from rollout.playbook.arguments import parse_duration
+    from rollout.playbook.arguments import duration as parsed
 
-    found = parse_duration(text)
+    found = parsed(text)
     if found is None:
         raise UsageError(f"{text!r} is no duration", limit="such as 45s, 30m, 1h30m, 8d", where=flag)
     return found

@@ -13,7 +13,7 @@ import yaml
 from rollout import __version__
 from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
-from rollout.cli.screen import width
+from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 from rollout.judge.judge import SIGNALS
 from rollout.model.kubernetes import ConfigMap
@@ -34,10 +34,14 @@ def explain(args: Any) -> int:
     for check in all_checks():
         if check.meta.id == args.id:
             meta = check.meta
-            return _print(explained.explain(meta.id, meta.title, meta.why, meta.fix, width=width()))
+            return _print(
+                explained.explain(
+                    meta.id, meta.title, meta.why, meta.fix, style(sys.stdout), severity=meta.severity, state=meta.state
+                )
+            )
     if args.id in SIGNALS:
         title, why = SIGNALS[args.id]
-        return _print(explained.explain(args.id, title, why, "", width=width()))
+        return _print(explained.explain(args.id, title, why, "", style(sys.stdout)))
     known = [c.meta.id for c in all_checks()] + list(SIGNALS)
     near = difflib.get_close_matches(args.id, known, n=1)
     raise UsageError(f"there is no check or signal {args.id!r}",
@@ -69,8 +73,10 @@ def rbac(args: Any) -> int:
     for namespace in spots if args.purpose == "migrate" else []:
         record = args.state_namespace or namespace
         rights = to_write(namespace, record)
-        for place in dict.fromkeys([namespace, record]):
-            documents.append(_role("Role", "rollout-migrate", place, [r for r in rights if r.namespace == place]))
+        documents += [
+            _role("Role", "rollout-migrate", place, [r for r in rights if r.namespace == place])
+            for place in dict.fromkeys([namespace, record])
+        ]
     record = args.state_namespace
     if args.purpose == "plan":
         maps = ConfigMap.RESOURCE
@@ -120,4 +126,4 @@ def version(args: Any) -> int:  # noqa: ARG001
 
 def topic(args: Any) -> int:  # noqa: ARG001
     """`rollout help exit-codes`."""
-    return _print(exit_codes(width=width()))
+    return _print(exit_codes(style(sys.stdout)))

@@ -9,19 +9,21 @@ from typing import Any
 
 from rollout.cli.assignment import playbook, spec, targets, terminal
 from rollout.cli.history import last_run, unfinished
-from rollout.cli.screen import Screen, width
+from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, UsageError, worst
 from rollout.lifecycle.io import IO
 from rollout.lifecycle.loop import drive
 from rollout.lifecycle.planning import plan as planned
 from rollout.lifecycle.waves import waves
-from rollout.playbook.loader import Playbook
+from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
 from rollout.record.run import Run, begin
 from rollout.record.spec import Spec
-from rollout.report import text
+from rollout.report.endings import recap, result
 from rollout.report.json import plan_json, run_json
+from rollout.report.plan import plans
+from rollout.report.text import header
 
 
 def migrate(args: Any) -> int:
@@ -38,7 +40,7 @@ def migrated(args: Any, p: Ports) -> int:
     book = playbook(args.playbook, args.extra_vars, names)
     screen = Screen(json=args.output == "json")
     specs = {name: _spec(args, book, p, name, plan=False) for name in names}
-    screen.lines(text.header(next(iter(specs.values())), mode="migrate", namespaces=names, width=width()))
+    screen.lines(_headed(specs[names[0]], "migrate", names, screen))
     _confirm(args, names)
     done: list[Run] = []
     with p.stopper:
@@ -46,9 +48,14 @@ def migrated(args: Any, p: Ports) -> int:
             runs = [_begun(specs[name], p, screen) for name in wave]
             done += drive(runs, io_of(p, screen))
             failed = sum(1 for run in done if run.result in _FAILURES)
-            if failed > _allowed(book, len(names)) or p.stopper.name:
+            if failed > _allowed(book, len(names)) or p.stopper.asked:
                 break
     return report(args, done, screen, [n for n in names if n not in {r.spec.namespace for r in done}])
+
+
+def _headed(spec: Spec, mode: str, names: list[str], screen: Screen) -> list[str]:
+    more = [f"namespaces {', '.join(names)}"] if len(names) > 1 else []
+    return [*header(spec, mode, style=screen.style), *more]
 
 
 _FAILURES = (Outcome.ROLLED_BACK, Outcome.ROLLBACK_FAILED, Outcome.BUG, Outcome.OVERRIDDEN)
@@ -63,7 +70,8 @@ def io_of(p: Ports, screen: Screen) -> IO:
     """The loop's io over these ports."""
     return IO(
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=p.journal, lease=p.lease, clock=p.clock,
-        listener=screen, stopped=lambda: p.stopper.name,
+        listener=screen, stopped=p.stopped,
+        guard=p.guard,
     )  # fmt: skip
 
 
@@ -112,10 +120,9 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     if args.output == "json":
         sys.stdout.write(json.dumps({"format_version": "1", "runs": [run_json(run) for run in runs]}, indent=1) + "\n")
         return end.exit_code
-    screen.lines(text.recap(runs, width=width()))
-    screen.lines(f"      {name}  not started" for name in left)
+    screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:
-        screen.lines(text.result(run, width=width()))
+        screen.lines(result(run, screen.style))
     return end.exit_code
 
 
@@ -127,17 +134,20 @@ def plan(args: Any) -> int:
 
 def planned_on(args: Any, p: Ports) -> int:
     """The same on ports that exist."""
-    from rollout.adapters.journal import MemoryJournal
+    from rollout.adapters.memory import MemoryJournal
 
     names = targets(p.cluster, args)
     book = playbook(args.playbook, args.extra_vars, names)
-    quiet = Screen(quiet=True)
+    quiet, journal = Screen(quiet=True), MemoryJournal()
     io = IO(
-        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=MemoryJournal(), lease=None,
+        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=journal, lease=None,
         clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
     )  # fmt: skip
-    runs = [planned(begin(Started(t=p.clock.now(), seq=1, spec=_spec(args, book, p, name, plan=True))), io)
-            for name in names]  # fmt: skip
+    runs = []
+    for name in names:
+        first = Started(t=p.clock.now(), seq=1, spec=_spec(args, book, p, name, plan=True))
+        journal.create(first)
+        runs.append(planned(begin(first), io))
     end = worst([run.result for run in runs if run.result])
     if args.output == "json":
         sys.stdout.write(
@@ -145,7 +155,6 @@ def planned_on(args: Any, p: Ports) -> int:
         )
         return end.exit_code
     screen = Screen()
-    screen.lines(text.header(runs[0].spec, mode="plan", namespaces=names, width=width()))
-    for run in runs:
-        screen.lines(text.plan(run, width=width()))
+    screen.lines(_headed(runs[0].spec, "plan", names, screen))
+    screen.lines(plans(runs, screen.style))
     return end.exit_code

@@ -7,27 +7,30 @@ import shutil
 import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import TextIO
 
-from rollout.record.events import Fact, Note
+from rollout.record.events import Ended, Fact, Note
 from rollout.record.run import Run
 from rollout.report import text
+from rollout.report.layout import Style
 
 HEARTBEAT = timedelta(minutes=5)
 
 
-def width() -> int:
-    """Columns to use, at most 100."""
-    return min(100, max(40, shutil.get_terminal_size((80, 24)).columns))
+def style(stream: TextIO) -> Style:
+    """How lines are set on this stream: its width (80 where it has none), colour, and what it can encode."""
+    columns = min(100, shutil.get_terminal_size((80, 24)).columns) if stream.isatty() else 80
+    encoding = (stream.encoding or "ascii").lower()
+    return Style(width=columns, color=colour(stream), ascii=not encoding.startswith("utf"))
 
 
-def colour(stream: object) -> bool:
+def colour(stream: TextIO) -> bool:
     """NO_COLOR, FORCE_COLOR and TERM, as people expect."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
         return True
-    isatty = getattr(stream, "isatty", lambda: False)
-    return bool(isatty()) and os.environ.get("TERM") != "dumb"
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Screen:
@@ -37,6 +40,7 @@ class Screen:
         """`quiet` shows nothing (a plan prints its report at the end)."""
         self._quiet = quiet
         self._stream = sys.stderr if json else sys.stdout
+        self.style = style(self._stream)
         self._moving = sys.stderr.isatty() and not quiet
         self._beat: datetime | None = None
 
@@ -48,9 +52,9 @@ class Screen:
         self._stream.flush()
 
     def event(self, before: Run, after: Run, event: Fact | Note) -> None:
-        """One change."""
-        if not self._quiet:
-            self.lines(text.event(before, after, event, width=width()))
+        """One change; ends are told together, after the recap."""
+        if not self._quiet and not isinstance(event, Ended):
+            self.lines(text.event(before, after, event, self.style))
 
     def waiting(self, runs: Iterable[Run], why: Iterable[str], now: datetime) -> None:
         """The moving line on a terminal; elsewhere a heartbeat."""
@@ -59,12 +63,12 @@ class Screen:
         active = list(runs)
         if not active:
             return
-        line = text.progress(active[0], now)
+        line = text.progress(active[0], now, self.style)
         detail = next(iter(why), "")
         if detail:
             line = f"{line} · {detail}"
         if self._moving:
-            sys.stderr.write("\r\x1b[K" + line[: width() - 1])
+            sys.stderr.write("\r\x1b[K" + line[: self.style.columns - 1])
             sys.stderr.flush()
         elif self._beat is None or now - self._beat >= HEARTBEAT:
             self._beat = now

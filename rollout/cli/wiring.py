@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 import socket
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,9 +18,9 @@ from rollout.adapters.clock import LabClock, SystemClock
 from rollout.adapters.istioctl import Istioctl
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.kubernetes import KubernetesCluster, connect
-from rollout.adapters.lease import LeaseLock
-from rollout.adapters.prometheus import connect_prometheus
-from rollout.adapters.signals import Stopper
+from rollout.adapters.lease import KubernetesLease
+from rollout.adapters.prometheus_source import connect_metrics
+from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli import state_home
 from rollout.errors import ClusterError, NotFound, UsageError
 from rollout.mesh.mesh_config import parse
@@ -28,6 +28,8 @@ from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import ConfigMap, Deployment
 from rollout.ports import Clock, Identity, Metrics
 from rollout.record.spec import Origin
+
+T = TypeVar("T")
 
 
 class Ports(msgspec.Struct):
@@ -37,13 +39,26 @@ class Ports(msgspec.Struct):
     metrics: Metrics
     analyzer: Istioctl
     journal: ConfigMapJournal
-    lease: LeaseLock
+    lease: KubernetesLease
     clock: Clock
     stopper: Stopper
     identity: Identity
     mesh: MeshConfig
     istio: str
     lab: Any = None
+
+    def guard(self, work: Callable[[], T]) -> T | None:
+        """Do something that a stop may break off; None when it did."""
+        try:
+            with self.stopper.interruptible():
+                return work()
+        except Interrupted:
+            return None
+
+    def stopped(self) -> str:
+        """The signal that asked for a stop, '' for none; asking is taking notice."""
+        self.stopper.acknowledge()
+        return self.stopper.asked.name if self.stopper.asked else ""
 
     @property
     def origin(self) -> Origin:
@@ -81,23 +96,20 @@ def with_lab(args: Any, lab: Any, stack: ExitStack) -> Ports:
 
 
 def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
-    stopper = Stopper()
-    clock: Clock
+    stopper = Stopper(terminal=sys.stdin is not None and sys.stdin.isatty())
+    clock: SystemClock | LabClock
     kubeconfig, context, prometheus = args.kubeconfig, args.context, args.prometheus
     if lab is not None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-lab-"))
         path = Path(folder) / "kubeconfig"
         path.write_text(lab.kubeconfig, encoding="utf-8")
         kubeconfig, context, prometheus = str(path), None, lab.prometheus_url
-        clock = stack.enter_context(LabClock(lab.clock_url, stopper))
+        clock = LabClock(lab.api_url)
+        clock.attach()
     else:
-        clock = SystemClock(stopper)
-
-    def sleep(seconds: float) -> None:
-        from datetime import timedelta
-
-        clock.sleep_until(clock.now() + timedelta(seconds=seconds))
-
+        clock = SystemClock(lambda: stopper.stopping)
+    stack.callback(clock.close)
+    sleep = clock.sleep
     cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
     identity = cluster.identity()
     istio, mesh = mesh_of(cluster)
@@ -106,11 +118,11 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
             "no Prometheus is named", where="--prometheus",
             next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
         )  # fmt: skip
-    metrics = connect_prometheus(
+    metrics = connect_metrics(
         prometheus,
-        cluster=cluster,
         sleep=sleep,
-        token=Path(args.prometheus_token).read_text(encoding="utf-8").strip() if args.prometheus_token else "",
+        raw_reply=cluster.raw_reply,
+        bearer_token=_secret(args.prometheus_token),
         ca_file=args.prometheus_ca or "",
         headers=dict(_pair(text, "--prometheus-header") for text in args.prometheus_header),
     )
@@ -118,9 +130,9 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     return Ports(
         cluster=cluster,
         metrics=metrics,
-        analyzer=Istioctl(shutil.which(args.istioctl) or "", kubeconfig=kubeconfig or "", context=context or ""),
-        journal=ConfigMapJournal(cluster, state_home() / "runs", now=clock.now),
-        lease=LeaseLock(cluster, holder=holder, now=clock.now, state_namespace=args.state_namespace),
+        analyzer=Istioctl(args.istioctl, kubeconfig=kubeconfig or "", context=context or ""),
+        journal=ConfigMapJournal(cluster, state_home()),
+        lease=KubernetesLease(cluster, clock.now, holder, args.state_namespace),
         clock=clock,
         stopper=stopper,
         identity=identity,
@@ -128,6 +140,15 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         istio=istio,
         lab=lab,
     )
+
+
+def _secret(path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UsageError(f"the token cannot be read: {error.strerror}", where=path) from error
 
 
 def _pair(text: str, flag: str) -> tuple[str, str]:

@@ -82,9 +82,7 @@ class VirtualClock:
         tick: real seconds between two calls of `on_advance` in the 1:1 mode.
     """
 
-    def __init__(
-        self, start: datetime, *, monotonic: Callable[[], float] = time.monotonic, tick: float = 0.2
-    ) -> None:
+    def __init__(self, start: datetime, *, monotonic: Callable[[], float] = time.monotonic, tick: float = 0.2) -> None:
         """Stand at `start` and run 1:1 until somebody attaches."""
         if start.tzinfo is None:
             msg = "the clock needs a start with a time zone"

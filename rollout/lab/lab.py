@@ -7,17 +7,17 @@ socket; what a person in the story would do (`fire`) or wait for (`advance`) goe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from rollout.lab.api import ADMIN, User
 from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
 from rollout.lab.mesh.manifests import Workload, cluster_objects
-from rollout.lab.mesh.outside import Happening, Outside, refuse
+from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
 from rollout.lab.prometheus import Outage, Prometheus
@@ -63,7 +63,7 @@ class Lab:
         self.prometheus = Prometheus(self.simulation.storage, self.clock.now, targets=self.simulation.scraper.targets)
         self.outside = Outside(
             self.simulation,
-            tuple(Happening(**_shallow(event)) for event in scenario.events),
+            scenario.events,
             to_ms(start),
             prometheus_away=self._prometheus_away,
             faults=self.faults,
@@ -71,10 +71,12 @@ class Lab:
             parse_duration=duration,
         )
         self.simulation.advance(begin)
+        self._label_late()
         for traffic in scenario.traffic:
             self.simulation.add(traffic)
         self.simulation.advance(to_ms(start), self._remember)
         self._past = None
+        self.simulation.watch_for_flips()
         self.clock.on_advance = self._advance
         self._server: LabServer | None = None
 
@@ -100,7 +102,11 @@ class Lab:
 
     def serve(self, port: int = 0) -> None:
         """Open the socket."""
-        self._server = LabServer(self.store, self.clock, prometheus=self.prometheus.handle, port=port)
+        user = self.scenario.user
+        tokens = {"lab": User(user, ("system:authenticated",)) if user else ADMIN, "admin": ADMIN}
+        self._server = LabServer(
+            self.store, self.clock, prometheus=self.prometheus, port=port, tokens=tokens, faults=self.faults
+        )
         self._server.start()
         self.clock.start()
 
@@ -127,11 +133,11 @@ class Lab:
     @property
     def clock_url(self) -> str:
         """Where processes attach to virtual time."""
-        return f"{self._serving().url}/clock"
+        return f"{self._serving().url}/lab/clock"
 
     @property
     def kubeconfig(self) -> str:
-        """A kubeconfig for the scenario's user, as text."""
+        """A kubeconfig for the scenario's user, as text; the token `admin` may do everything."""
         return self._serving().kubeconfig()
 
     def fire(self, name: str) -> None:
@@ -140,9 +146,8 @@ class Lab:
         Raises:
             UsageError: it has none of that name.
         """
-        with self.clock.attach() as here:
-            self.outside.fire(name)
-            here.sleep_until(self.clock.now() + timedelta(milliseconds=1))
+        self.clock.catch_up()
+        self.outside.fire(name)
 
     def advance(self, by: timedelta = timedelta(), *, days: float = 0) -> None:
         """Let time pass."""
@@ -177,15 +182,15 @@ class Lab:
     def _remember(self, ms: int) -> None:
         self._past = _moment(ms)
 
-    def _advance(self, _: datetime, new: datetime) -> None:
-        self.simulation.advance(to_ms(new), lambda ms: self.clock.step(min(new, _moment(ms))))
+    def _advance(self, old: datetime, new: datetime) -> None:
+        self.simulation.advance(to_ms(new), lambda ms: self.clock.step(max(old, min(new, _moment(ms)))))
 
-    def _prometheus_away(self, away: bool) -> None:  # noqa: FBT001  a callback with one value
+    def _prometheus_away(self, away: bool) -> None:
         self.prometheus.switches.outage = Outage.UNAVAILABLE if away else Outage.NONE
 
     def _populate(self, begin: int) -> None:
         scenario, old = self.scenario, _moment(begin - 30 * 86_400_000)
-        namespaces = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
+        namespaces: dict[str, Any] = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
         for name, value in namespaces.items():
             self.store.create(_namespace(name, value), created=old)
         for obj in cluster_objects(scenario.version, scenario.root, scenario.drain):
@@ -194,11 +199,16 @@ class Lab:
         for workload in scenario.workloads:
             self._create(workload, begin)
         for index, obj in enumerate(scenario.objects):
-            if "webhook" in obj and "message" in obj:
-                refuse(self.store, obj)
-                continue
             created = _moment(begin - scenario.ages[index]) if index in scenario.ages else old
             self.store.create(obj, created=created, manager=scenario.managers.get(index, "kubectl"))
+        for rule in scenario.refusals:
+            refuse(self.store, rule)
+
+    def _label_late(self) -> None:
+        for name, value in self.scenario.namespaces.items():
+            if value.get("injection") == "late":
+                change = {"metadata": {"labels": {"istio-injection": "enabled"}}}
+                self.store.patch("v1", "Namespace", name, change)
 
     def _create(self, workload: Workload, begin: int) -> None:
         for obj in workload.objects():
@@ -208,17 +218,12 @@ class Lab:
             self.store.create(obj, created=_moment(begin - workload.age))
 
 
-def _namespace(name: str, value: Mapping[str, object]) -> dict[str, object]:
+def _namespace(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
     labels = {"istio-injection": "enabled"} if value.get("injection") == "enabled" else {}
-    given = value.get("labels")
-    meta = {"name": name, "labels": {**labels, **(given if isinstance(given, dict) else {})}}
+    meta = {"name": name, "labels": {**labels, **(value.get("labels") or {})}}
     if "annotations" in value:
-        meta["annotations"] = value["annotations"]
+        meta["annotations"] = dict(value["annotations"])
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
-
-
-def _shallow(event: object) -> dict[str, object]:
-    return {key: getattr(event, key) for key in asdict(event)}  # type: ignore[call-overload]
 
 
 def _moment(ms: int) -> datetime:

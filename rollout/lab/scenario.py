@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from rollout.errors import UsageError
 from rollout.lab.mesh.manifests import Workload
+from rollout.lab.mesh.outside import OutsideEvent
 from rollout.lab.mesh.traffic import Traffic
 
 Json = dict[str, Any]
@@ -26,29 +27,6 @@ _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
     "refuse",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideEvent:
-    """Something that the outside world does.
-
-    Attributes:
-        acts: what is done, by key of the file, in the file's order.
-        after_flip: milliseconds after the lab saw a namespace's pods begin to require mutual TLS.
-        at: milliseconds after the lab's start.
-        on_write: kind, and optionally namespace, name and manager, of a write that sets it off.
-        delay: milliseconds after that write.
-        named: fired by `Lab.fire(name)`.
-        by: the field manager of what is written.
-    """
-
-    acts: tuple[tuple[str, Any], ...]
-    after_flip: int | None = None
-    at: int | None = None
-    on_write: Mapping[str, str] | None = None
-    delay: int = 0
-    named: str = ""
-    by: str = "kubectl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +46,11 @@ class Scenario:
         namespaces: labels and annotations by namespace.
         objects: verbatim manifests; `age` of a manifest is taken out of it (see `ages`).
         ages: milliseconds before history begins, by position in `objects`; others are as old as the workloads.
+        managers: field manager, by position in `objects`; others were written by kubectl.
         look_back: history that exists, milliseconds.
         target: the namespaces that a migration of it is about.
         flags: suggested command line.
+        refusals: writes that an admission webhook refuses from the start.
         user: who the kubeconfig is for; '' for the administrator.
     """
 
@@ -94,7 +74,7 @@ class Scenario:
     drain: str = "45s"
     root: str = "istio-system"
     version: str = "1.27.3"
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    refusals: tuple[Json, ...] = ()
 
 
 def list_scenarios() -> list[tuple[str, str]]:
@@ -162,9 +142,12 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
             values[key] = duration(document[key])
     place, _, port = str(document["to"]).partition(":")
     source = str(document.get("from", "outside"))
+    if "/" not in source and source not in ("outside", "kube-apiserver", "prometheus"):
+        raise ValueError(f"traffic {name}: from is NAMESPACE/NAME, outside, kube-apiserver or prometheus")
     traffic = Traffic(
         name=name,
         source=_pair(source) if "/" in source else None,
+        caller=source,
         service=_pair(place),
         port=int(port),
         pod_ip=bool(document.get("by_address", False)),
@@ -179,7 +162,7 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
 
 def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
     known = {"title", "description", "namespaces", "workloads", "manifests", "traffic", "events", "expect", "target",
-             "flags", "user", "mesh", "look_back"}  # fmt: skip
+             "flags", "user", "mesh", "look_back", "refuse"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
     _only({"scrape_interval", "propagation", "drain", "root", "version"}, mesh, "mesh")
@@ -205,6 +188,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         target=(target,) if isinstance(target, str) else tuple(target),
         flags=tuple(str(flag) for flag in document.get("flags") or ()),
         user=str(document.get("user", "")),
+        refusals=tuple(_refusal(rule) for rule in document.get("refuse") or ()),
         look_back=duration(document.get("look_back", "9d")),
         scrape_interval=duration(mesh.get("scrape_interval", "30s")),
         propagation=(duration(fast), duration(slow or fast)),
@@ -249,6 +233,11 @@ def _event(document: Mapping[str, Any]) -> OutsideEvent:
         named=str(document.get("named", "")),
         by=str(document.get("by", "kubectl")),
     )
+
+
+def _refusal(rule: Mapping[str, Any]) -> Json:
+    _only({"kind", "namespace", "when", "webhook", "message"}, rule, "refuse")
+    return {"kind": rule["kind"], "webhook": rule["webhook"], "message": rule["message"], **rule}
 
 
 def _only(known: Iterable[str], document: Mapping[str, Any], where: str) -> None:

@@ -1,11 +1,11 @@
 """The lab's one HTTP server: the Kubernetes API, Prometheus' API, and the clock, on one loopback port.
 
-    /api /apis /version /openapi /healthz     the Kubernetes API (rollout.lab.api)
-    /prometheus/...                           a Prometheus (a handler that somebody else builds)
-    /lab/clock                                GET: {"now": ...}
-    /lab/clock/attach                         POST: this TCP connection takes part in the clock until it closes
-    /lab/clock/sleep                          POST {"until": ...} on it: answered when it is that late
-    /lab/faults                               POST a rule or a list of rules, DELETE: let everything pass
+/api /apis /version /openapi /healthz     the Kubernetes API (rollout.lab.api)
+/prometheus/...                           a Prometheus (a handler that somebody else builds)
+/lab/clock                                GET: {"now": ...}
+/lab/clock/attach                         POST: this TCP connection takes part in the clock until it closes
+/lab/clock/sleep                          POST {"until": ...} on it: answered when it is that late
+/lab/faults                               POST a rule or a list of rules, DELETE: let everything pass
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class LabServer:
         """`http://127.0.0.1:PORT`."""
         return f"http://{_LOOPBACK}:{self.port}"
 
-    def kubeconfig(self, token: str = "lab") -> str:
+    def kubeconfig(self, token: str = "lab") -> str:  # noqa: S107 - no secret: any token is admin by default
         """A kubeconfig file for this server (JSON, which is YAML)."""
         document = {
             "apiVersion": "v1",
@@ -181,7 +181,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     @property
     def lab(self) -> LabServer:
-        return cast(_Http, self.server).lab
+        return cast("_Http", self.server).lab
 
     def __getattr__(self, name: str) -> Any:
         """`do_GET` and every other verb, made-up ones too."""
@@ -271,7 +271,8 @@ class _Connection(BaseHTTPRequestHandler):
             case ("DELETE", "/lab/faults"):
                 self.lab.faults.clear()
                 return json_answer(200, {})
-        return json_answer(404, {"error": f"the lab has no {request.method} {request.path}"})
+            case _:
+                return json_answer(404, {"error": f"the lab has no {request.method} {request.path}"})
 
     def _now(self) -> HttpAnswer:
         return json_answer(200, {"now": micro(self.lab.clock.now())})
@@ -292,7 +293,7 @@ class _Connection(BaseHTTPRequestHandler):
         """Wait until the clock wakes this connection, or its client is gone."""
         woken, waker = socket.socketpair()
         with woken, waker:
-            attachment.start_sleep(until, lambda: waker.send(b"!"))
+            attachment.start_sleep(until, lambda: waker.sendall(b"!"))
             poll = select.poll()
             poll.register(woken, select.POLLIN)
             poll.register(self.connection, _HANG_UP)

@@ -10,15 +10,14 @@ import msgspec
 
 from rollout.errors import ClusterError, NotOurs
 from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics
-from rollout.record.change import Change, Permit
-from rollout.record.events import NOTES, Ended, Fact, Intended, Moved, Note
+from rollout.record.events import NOTES, Fact, Intended, Moved, Note
 from rollout.record.run import Run, apply
 from rollout.world.collector import collect
 from rollout.world.reads import Read
 from rollout.world.world import World
 
-#: A request of another terminal is heard at least this often.
-HEAR = timedelta(seconds=30)
+#: With a lease to renew and requests to hear, no sleep is longer.
+SLICE = timedelta(seconds=10)
 
 
 class Listener(Protocol):
@@ -47,9 +46,13 @@ class IO:
         clock: Clock,
         listener: Listener,
         stopped: Callable[[], str] = lambda: "",
+        guard: Callable[[Callable[[], object]], object] = lambda work: work(),
         blind_deadline: timedelta = timedelta(minutes=30),
     ) -> None:
-        """`stopped` gives the signal's name once a stop was asked for; `lease` None means that none is held."""
+        """`stopped` gives the signal's name once a stop was asked for; `lease` None means that none is held.
+
+        `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
+        """
         self.cluster = cluster
         self._metrics = metrics
         self._analyzer = analyzer
@@ -58,6 +61,7 @@ class IO:
         self._clock = clock
         self._listener = listener
         self.stopped = stopped
+        self._guard = guard
         self._blind_deadline = blind_deadline
         self._unsaved: dict[str, list[Fact | Note]] = {}
         self._unsaved_since: datetime | None = None
@@ -68,8 +72,9 @@ class IO:
 
     def read(self, world: World, reads: Iterable[Read]) -> World:
         """The world with these answers; what cannot be read is an Unreadable."""
-        answers = collect(tuple(reads), self.cluster, self._metrics, self._analyzer, world, self.now())
-        return world.plus(answers)
+        wanted, now = tuple(reads), self.now()
+        answers = self._guard(lambda: collect(wanted, self.cluster, self._metrics, self._analyzer, world, now))
+        return world.plus(answers) if isinstance(answers, dict) else world
 
     def append(self, run: Run, event: Fact | Note) -> Run:
         """Record an event and fold it.
@@ -144,8 +149,8 @@ class IO:
                     raise
                 except ClusterError:
                     continue
-        pause = min(until, self.now() + timedelta(seconds=10)) if self._lease is not None else until
-        self._clock.sleep_until(max(pause, self.now()))
+        pause = min(until, self.now() + SLICE) if self._lease is not None else until
+        self._guard(lambda: self._clock.sleep_until(max(pause, self.now())))
 
     def release(self, run: Run) -> None:
         """Give the lease back; a cluster that is away lets it expire."""
@@ -154,11 +159,3 @@ class IO:
                 self._lease.release(run.spec.namespace, run.id)
             except ClusterError:
                 return
-
-
-def ended(now: datetime, outcome: str, sentence: str, following: str) -> Ended:
-    """The last event of a process' work."""
-    return Ended(t=now, outcome=outcome, sentence=sentence, next=following)
-
-
-__all__ = ["HEAR", "IO", "Change", "Listener", "Permit", "ended"]

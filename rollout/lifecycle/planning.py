@@ -13,6 +13,7 @@ from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.context import FRESH, deciding, flip_change, refusal, relaxation
 from rollout.stages.decide import decide
+from rollout.stages.gate import UNPROVEN
 from rollout.stages.step import End, Flip, Learn, Move, Read, Step, Wait, Write
 from rollout.world.reads import DryRun, Objects
 from rollout.world.world import KindUnreadable, Needs, World
@@ -109,7 +110,7 @@ def _previewed(run: Run, world: World, io: IO) -> tuple[World, Run]:
     if change is None:
         return world, run
     if deciding(run, World(world.readings)) is None or relaxation(run, World(world.readings)) is not None:
-        accepted: tuple[str, ...] = ("server dry run: not proven, because the policy before it is not written yet",)
+        accepted: tuple[str, ...] = (UNPROVEN,)
     else:
         world = io.read(world, [DryRun(change), DryRun(change.inverse)])
         words = refusal(world, change) or refusal(world, change.inverse)

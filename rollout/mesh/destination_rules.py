@@ -86,7 +86,7 @@ class Rules:
         export_to = rule.spec.export_to or self._default_export_to
         if local:
             return private or export_to == (".",)
-        if rule.namespace == client:
+        if rule.namespace == client != self.root_namespace:
             return True
         return not private and ("*" in export_to or client in export_to)
 

@@ -56,9 +56,12 @@ def injected(pod: Pod) -> bool:
 
 
 def gateway(pod: Pod) -> bool:
-    """The proxy is a router: PeerAuthentication does not touch its listeners."""
+    """The proxy is a router or a waypoint: PeerAuthentication does not touch its listeners.
+
+    Those that istiod deploys for a Gateway of the Kubernetes Gateway API have no injector's annotation.
+    """
     proxy = proxy_container(pod)
-    return proxy is not None and "router" in proxy.args[:2]
+    return proxy is not None and any(role in proxy.args[:2] for role in ("router", "waypoint"))
 
 
 def ambient(pod: Pod, namespace: Namespace | None = None) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from rollout.mesh.injection import PROXY, injected, live
+from rollout.mesh.injection import PROXY, gateway, injected, live
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Pod, Ref
 
@@ -106,11 +106,14 @@ def effective(pod: Pod, port: int | None, policies: Iterable[PeerAuthentication]
 def effective_modes(
     pods: Iterable[Pod], policies: Iterable[PeerAuthentication], root_namespace: str
 ) -> dict[tuple[str, int], Mode]:
-    """The mode per (pod name, port) of every live injected pod; port 0 stands for the workload."""
+    """The mode per (pod name, port) of every live injected pod; port 0 stands for the workload.
+
+    Gateways are left out: no PeerAuthentication reaches their listeners (istio.md 2.1).
+    """
     index = Policies(policies, root_namespace)
     modes: dict[tuple[str, int], Mode] = {}
     for pod in pods:
-        if live(pod) and injected(pod):
+        if live(pod) and injected(pod) and not gateway(pod):
             for port in (0, *index.ports(pod)):
                 modes[pod.name, port] = index.effective(pod, port).mode
     return modes

@@ -106,7 +106,11 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EdgeSample(msgspec.Struct, frozen=True):
-    """An edge within one window of the watch; counts, not rates."""
+    """An edge within one window of the watch; counts, not rates.
+
+    `recent_tried` and `recent_failed` are those of the last scrape interval (None: not asked): a burst that is over
+    stays in the window for a while, but not there.
+    """
 
     source: Party
     destination: Party
@@ -117,6 +121,8 @@ class EdgeSample(msgspec.Struct, frozen=True):
     arrived: float = 0.0
     refused: float = 0.0
     received_bytes: float = 0.0
+    recent_tried: float | None = None
+    recent_failed: float | None = None
 
     @property
     def key(self) -> str:
@@ -133,6 +139,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[EdgeSample, ...] = ()
     destination_requests: float = 0.0
     destination_errors: float = 0.0
+    recent_requests: float | None = None
+    recent_errors: float | None = None
     queries: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 

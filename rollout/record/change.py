@@ -16,6 +16,10 @@ class Policy(msgspec.Struct, frozen=True):
     mode: Mode | None = None
     ports: dict[str, Mode] = {}
 
+    def __hash__(self) -> int:
+        """By value: changes are keys of dry runs."""
+        return hash((self.mode, tuple(sorted(self.ports.items()))))
+
     @classmethod
     def of(cls, policy: PeerAuthentication) -> Policy:
         """What stands in the object."""

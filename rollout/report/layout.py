@@ -57,7 +57,10 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
     def clean(self, text: str) -> str:
         """One line of printable text without credentials; what a cluster says must not steer a terminal."""
-        text = re.sub(r"\s+", " ", redact(text))
+        return self.clean_cell(re.sub(r"\s+", " ", redact(text)))
+
+    def clean_cell(self, text: str) -> str:
+        """Printable text with its spaces kept."""
         text = "".join(c if c.isprintable() else "�" for c in text)
         if self.ascii:
             text = "".join(_ASCII.get(c, c) for c in text)
@@ -140,7 +143,7 @@ def labelled_once(label: str, text: str, style: Style) -> list[str]:
 
 def span(length: timedelta | float) -> str:
     """`8d`, `1h30m`, `12m`, `45s`: two units at most."""
-    seconds = int(round(length.total_seconds() if isinstance(length, timedelta) else length))
+    seconds = round(length.total_seconds() if isinstance(length, timedelta) else length)
     if seconds < 0:
         return f"-{span(-seconds)}"
     parts = []

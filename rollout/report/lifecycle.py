@@ -87,14 +87,10 @@ def action(change: Change) -> str:
 
 def accepted(write: Write) -> str:
     """What the server's dry run said of the write and of its undo."""
-    words = [text for text in write.accepted if text]
     if write.failed:
         return f"{write.failed}: {write.reason or 'no reason given'}"
-    if not words:
-        return "not proven: no server dry run is recorded"
-    if set(words) == {"write", "undo"}:
-        return "both accepted"
-    return f"{words[0]} accepted, undo not proven" if words == ["write"] else "; ".join(words)
+    words = [text.removeprefix("server dry run: ") for text in write.accepted if text]
+    return "; ".join(words) or "not proven: none is recorded"
 
 
 def tally(run: Run) -> dict[str, int]:

@@ -30,7 +30,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         return passed
     if run.baseline is None or run.baseline.at < passed.permit.oldest_read:
         return Learn(passed.facts)
-    return Flip(passed.change, passed.permit, ("server dry run: flip and undo accepted",))
+    return Flip(passed.change, passed.permit, (passed.permit.undo_proof,))
 
 
 def _after(args: Strict, run: Run, world: World, flip: Write, written: datetime, now: datetime) -> Step:

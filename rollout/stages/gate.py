@@ -25,6 +25,8 @@ from rollout.world.world import Unreadable, World
 
 #: How far the evidence since `confirming` overlaps with it, in seconds: more than two scrapes of any interval.
 OVERLAP = 600.0
+#: What a plan says of dry runs of an object that would have to be created first.
+UNPROVEN = "server dry run: not proven, because the policy is not there yet"
 
 
 class Passed(msgspec.Struct, frozen=True):
@@ -49,15 +51,17 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
         return Move(State.BLOCKED, "the deciding policy is not PERMISSIVE any more", Outcome.BLOCKED)
     before = Before(run.spec.namespace, args.baseline.total_seconds(), run.spec.metrics_match)
     tail = _tail(run, now)
-    world.need(tail, before, DryRun(change), DryRun(change.inverse), since=since)
+    dry_runs = () if _pending(run, world, change) else (DryRun(change), DryRun(change.inverse))
+    world.need(tail, before, *dry_runs, since=since)
     evidence, baseline = world.get(tail), world.get(before)
     if isinstance(evidence, Unreadable) or isinstance(baseline, Unreadable):
         answer = evidence if isinstance(evidence, Unreadable) else baseline
         return Move(State.BLOCKED, answer.reason, answer.outcome)
     assert isinstance(baseline, Baseline)
-    for what, wanted in (("flip", change), ("undo", change.inverse)):
-        if words := refusal(world, wanted):
-            return Move(State.BLOCKED, f"the server refuses the {what}, {wanted}: {words}", Outcome.BLOCKED)
+    for asked in dry_runs:
+        if words := refusal(world, asked.change):
+            what = "flip" if asked.change.strict else "undo"
+            return Move(State.BLOCKED, f"the server refuses the {what}, {asked.change}: {words}", Outcome.BLOCKED)
     results = list(checked(run, world, now, None, _joined(run.evidence, evidence)))
     shown = Checked(t=now, state=State.ENFORCING, results=tuple(results))
     if any(r.blocks for r in results):
@@ -67,13 +71,18 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
     permit = Permit(
         at=now,
         resource_version=policy.metadata.resource_version,
-        oldest_read=min(world.age(read) for read in (*everything(run), tail, before, DryRun(change.inverse))),
+        oldest_read=min(world.age(read) for read in (*everything(run), tail, before, *dry_runs)),
         evidence=_digest(evidence.edges),
         evidence_end=evidence.end,
         checks=_digest(tuple(results)),
-        undo_proof="server dry run: accepted",
+        undo_proof=UNPROVEN if not dry_runs else "server dry run: both accepted",
     )
     return Passed(change, permit, (shown, Baselined(t=now, baseline=baseline)))
+
+
+def _pending(run: Run, world: World, change: Change) -> bool:
+    """In a plan the policy may be one that the run would create: the server cannot be asked about it."""
+    return run.spec.plan and any(made.ref == change.ref and made.before is None for made in world.changes)
 
 
 def _tail(run: Run, now: datetime) -> Traffic:

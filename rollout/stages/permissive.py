@@ -30,7 +30,8 @@ from rollout.world.world import World
 def decide(run: Run, world: World, now: datetime) -> Step:
     """Write at most one change; a raise from DISABLE is proven by the proxies before it counts."""
     args = arguments(run, "permissive", Permissive)
-    if (raised := run.raised) is not None and raised.done and not run.proven(ProofKind.DRAIN, raised.done):
+    raised = run.raised
+    if raised is not None and raised.done and not run.spec.plan and not run.proven(ProofKind.DRAIN, raised.done):
         return _after_raise(args, run, world, raised.done, now)
     written = max((w.done for w in run.writes if w.done), default=None)
     since = max(now - FRESH, written) if written else now - FRESH

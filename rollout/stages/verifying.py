@@ -54,7 +54,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
             why = f"the server refuses the first write, {first}: {words}"
             return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
         proof = f"server dry run accepted {first}"
-    rights_proof = Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail="every right, undo first")
+    rights_proof = Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights")
     return Move(
         State.PERMISSIVE, facts=(shown, rights_proof, Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof))
     )

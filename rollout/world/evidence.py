@@ -157,9 +157,7 @@ def conclude(read: Traffic, end: datetime, known: Known) -> Evidence:
     holes = _holes(read, start, end, known)
     share = covered(start, end, holes)
     edges = tuple(_narrowed(edge, known.hours.get(identity(edge), ())) for edge in known.edges)
-    offenders = tuple(
-        _offender(edge, known, look_back) for edge in edges if not edge.mutual and edge.policy
-    )
+    offenders = tuple(_offender(edge, known, look_back) for edge in edges if not edge.mutual and edge.policy)
     reason, enough = _why_not(read, end, known, holes, share)
     if offenders:
         verdict, reason = EvidenceVerdict.PLAINTEXT, _plaintext_sentence(offenders)

@@ -42,13 +42,13 @@ def enough_at(end: datetime, look_back: float, holes: Sequence[Span], share: flo
 
 
 def gaps(times: Sequence[datetime], start: datetime, end: datetime, step: timedelta) -> tuple[Span, ...]:
-    """Where a range answer has no point: spans longer than a step, between `start` and `end`."""
+    """Where a range answer has no point: spans of more than one step, between `start` and `end`."""
     found: list[Span] = []
     last = start
     for time in sorted(times):
-        if time - last > step:
-            found.append((last, time - step if last == start else time))
+        if time - last > 1.5 * step:
+            found.append((last, time))
         last = time
-    if end - last > step:
+    if end - last > 1.5 * step:
         found.append((last, end))
     return merge_spans(found, start, end)

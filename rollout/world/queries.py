@@ -189,7 +189,7 @@ def volume(scope: Scope, family: Family, window: float) -> str:
 
 
 @_registered((_ONE, Family.HTTP, 87000), (_TWO, Family.TCP, 87000), (_ONE, Family.HTTP, 3600, True))
-def existence(scope: Scope, family: Family, window: float, plaintext: bool = False) -> str:  # noqa: FBT001, FBT002 - registered by position
+def existence(scope: Scope, family: Family, window: float, plaintext: bool = False) -> str:
     """How many raw series of an edge moved or were born in the window.
 
     increase() is 0 for a series born in the window, and one born and dead in it is at neither end; one that only
@@ -234,10 +234,11 @@ def unlabelled(scope: Scope) -> str:
 def _towards(metric: str, scope: Scope, window: float) -> str:
     """At the source the destination's namespace may be unknown, so three labels are asked (istio.md 6.1)."""
     names = "|".join(escape(name) for name in scope.namespaces)
+    host = quote(rf".*\.({names})(\.svc.*)?")
     matchers = (
         _among("destination_workload_namespace", scope.namespaces),
         _among("destination_service_namespace", scope.namespaces),
-        f"destination_service=~{quote(rf'.*\.({names})(\.svc.*)?')}",
+        f"destination_service=~{host}",
     )
     return " or ".join(
         f"increase({_select(metric, scope, _AT_SOURCE, matcher)}[{_window(window)}])" for matcher in matchers

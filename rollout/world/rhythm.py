@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 #: First word of a rhythm -> how long it must be quiet to be gone.
 PERIODS = {
@@ -12,6 +13,9 @@ PERIODS = {
     "daily": timedelta(hours=25),
     "weekly": timedelta(days=7, hours=1),
 }
+
+#: Neighbouring hours lie this close, slices that do not end on the hour included.
+_NEXT = timedelta(hours=1, minutes=5)
 
 
 def rhythm(hours: Sequence[datetime]) -> str:
@@ -24,7 +28,7 @@ def rhythm(hours: Sequence[datetime]) -> str:
     if len(starts) < 2:
         span = (max(hours) - min(hours)) if hours else timedelta(0)
         return "steady" if span >= timedelta(hours=6) else ""
-    pauses = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
     first = starts[-1] - timedelta(hours=1)
     if len(pauses) >= 3 and max(pauses) <= timedelta(hours=3):
         return "hourly"
@@ -37,10 +41,8 @@ def rhythm(hours: Sequence[datetime]) -> str:
 
 def _starts(hours: Sequence[datetime]) -> list[datetime]:
     """The first hour of each stretch."""
-    return [
-        hour for index, hour in enumerate(hours) if index == 0 or hour - hours[index - 1] > timedelta(hours=1, minutes=5)
-    ]
+    return [*hours[:1], *(later for earlier, later in pairwise(hours) if later - earlier > _NEXT)]
 
 
 def _near(pause: timedelta, period: timedelta) -> bool:
-    return abs(pause - period) <= timedelta(hours=1, minutes=5)
+    return abs(pause - period) <= _NEXT

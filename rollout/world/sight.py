@@ -35,7 +35,9 @@ def interval_of(long_window: float, long_count: float, short_window: float, shor
     return interval
 
 
-def sight_of(pods: Iterable[Pod], newest: Mapping[str, float], metric: SightMetric, interval: float, at: datetime) -> Sight:
+def sight_of(
+    pods: Iterable[Pod], newest: Mapping[str, float], metric: SightMetric, interval: float, at: datetime
+) -> Sight:
     """Which proxies have a sample younger than two scrapes.
 
     Args:

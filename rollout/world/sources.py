@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from rollout.model.traffic import Sight
 from rollout.ports import Cluster, Metrics, Right
 from rollout.world.queries import Scope, SightMetric, scrapes
 from rollout.world.queries import sight as sight_query
-from rollout.world.reads import Objects
+from rollout.world.reads import Objects, Read
 from rollout.world.sight import by_namespace, by_pod, interval_of, sight_of
 from rollout.world.world import Reading, Unreadable, World
 
@@ -61,9 +61,9 @@ class Sources:
             self._at = self.metrics.now()
         return self._at
 
-    def learn(self, answers: dict[Objects, Reading]) -> None:
+    def learn(self, answers: Mapping[Read, Reading]) -> None:
         """Use what this collection has just read."""
-        self.world = self.world.plus(dict(answers))
+        self.world = self.world.plus(answers)
 
     def within(self, kind: type[T], namespace: str) -> tuple[T, ...]:
         """The objects of a kind in a namespace: as read, else listed there.

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
+
 from rollout.model.judgement import EdgeSample, Observation
 from rollout.model.traffic import UNKNOWN, Family, Party, Sight
 
@@ -109,8 +111,8 @@ class Fold:
         namespace = target_namespace(labels, self.namespaces)
         if not namespace:
             return
-        workload = labels.get("destination_workload") or UNKNOWN
-        self._count(namespace, labels, Party(namespace, workload), labels.get("destination_service", ""), family, numbers)
+        destination = Party(namespace, labels.get("destination_workload") or UNKNOWN)
+        self._count(namespace, labels, destination, labels.get("destination_service", ""), family, numbers)
 
     def _pass(self, labels: Mapping[str, str], value: float) -> None:
         address = labels.get("destination_service", "").rpartition(":")[0].strip("[]")
@@ -128,9 +130,7 @@ class Fold:
         family: Family,
         numbers: Mapping[str, float],
     ) -> None:
-        source = Party(
-            labels.get("source_workload_namespace") or UNKNOWN, labels.get("source_workload") or UNKNOWN
-        )
+        source = Party(labels.get("source_workload_namespace") or UNKNOWN, labels.get("source_workload") or UNKNOWN)
         bare = service.partition(":")[0] if service.count(":") == 1 else service
         tally = self.tallies.setdefault((namespace, source, bare, family), _Tally(destination))
         weight = sum(numbers.values())
@@ -147,8 +147,29 @@ class Fold:
             if where == namespace
         )
 
+    def with_recent(self, observation: Observation, namespace: str) -> Observation:
+        """The observation with this fold, of the last scrape interval alone, beside it."""
+        latest = {(e.source, e.service, e.family): e for e in self.edges(namespace)}
+        edges = []
+        for edge in observation.edges:
+            now = latest.get((edge.source, edge.service, edge.family))
+            tried, failed = (now.tried, now.failed) if now else (0.0, 0.0)
+            edges.append(msgspec.structs.replace(edge, recent_tried=tried, recent_failed=failed))
+        return msgspec.structs.replace(
+            observation,
+            edges=tuple(edges),
+            recent_requests=self.requests.get(namespace, 0.0),
+            recent_errors=self.errors.get(namespace, 0.0),
+        )
+
     def observation(
-        self, namespace: str, at: datetime, window: float, sight: Sight, queries: dict[str, str], warnings: tuple[str, ...]
+        self,
+        namespace: str,
+        at: datetime,
+        window: float,
+        sight: Sight,
+        queries: dict[str, str],
+        warnings: tuple[str, ...],
     ) -> Observation:
         """What the watch judges."""
         return Observation(

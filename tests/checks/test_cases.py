@@ -26,7 +26,7 @@ from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
 from rollout.record.change import Change, Policy
 from rollout.record.spec import Exemption, Waiver
-from rollout.world.reads import Objects
+from rollout.world.reads import Objects, Read
 from rollout.world.world import Reading, Unreadable, World
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -46,7 +46,7 @@ def _world(case: dict[str, Any]) -> World:
     for manifest in case.get("objects", []):
         kind = kinds[manifest["kind"]]
         objects[kind].append(msgspec.convert(manifest, kind))
-    readings = {Objects(kind): Reading(NOW, tuple(found)) for kind, found in objects.items()}
+    readings: dict[Read, Reading] = {Objects(kind): Reading(NOW, tuple(found)) for kind, found in objects.items()}
     for name, reason in case.get("unreadable", {}).items():
         readings[Objects(kinds[name])] = Reading(NOW, Unreadable(reason))
     for name in case.get("not_installed", []):

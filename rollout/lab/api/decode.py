@@ -19,15 +19,8 @@ from rollout.lab.api.schema import SCHEMAS, Schema, json_type
 from rollout.lab.api.status import Json, bad_request
 
 _GO_TYPES = {"integer": "number", "number": "number", "boolean": "bool"}
+_TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
 _LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
-
-
-class Duplicates:
-    """Duplicate keys seen while decoding, as dotted paths."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.found: list[str] = []
 
 
 class _Marked(dict[str, Any]):
@@ -123,18 +116,37 @@ def decode_object(body: bytes, media: str, resource: Resource, version: str) -> 
             f"error: {error} ({shown})"
         ) from error
     if not isinstance(document, dict):
-        why = f"json: cannot unmarshal {_go_type(document)} into Go value of type struct {{ APIVersion string }}"
+        why = f"json: cannot unmarshal {_go_type(document)} into Go value of type {_TYPE_META}"
         raise bad_request(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse "
-            f"error: {why}"
+            f"error: {why} ({body.hex()})"
         )
+    if resource.custom:
+        _check_head(kind, document)
     given = document.get("apiVersion") or resource.api_version(version)
     wanted = resource.api_version(version)
     if given != wanted and (document.get("kind") or kind) == kind:
-        raise bad_request(
-            f"the API version in the data ({given}) does not match the expected API version ({wanted})"
-        )
+        if resource.custom:
+            raise bad_request(
+                f"the API version in the data ({given}) does not match the expected API version ({wanted})"
+            )
+        scheme = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
+        why = f'no kind "{kind}" is registered for version "{given}" in scheme "{scheme}"'
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
     return document, duplicates
+
+
+def _check_head(kind: str, document: Json) -> None:
+    """A custom resource must say what it is."""
+    for field, word in (("kind", "Kind"), ("apiVersion", "apiVersion")):
+        if not document.get(field):
+            whole = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+            first = next(iter(document), "")
+            short = json.dumps({first: document.get(first)}, separators=(",", ":"))[:-1]
+            raise bad_request(
+                f"the object provided is unrecognized (must be of type {kind}): Object '{word}' is missing in "
+                f"'{whole}' ({short}, ...)"
+            )
 
 
 def _go_type(value: Any) -> str:
@@ -223,8 +235,15 @@ def _map_problem(schema: Schema, values: Json, struct: str, where: str) -> str:
                 base64.b64decode(value, validate=True)
             except (binascii.Error, ValueError):
                 bad = re.search(r"[^A-Za-z0-9+/=]", value)
-                return f"illegal base64 data at input byte {bad.start() if bad else len(value)}"
+                return f"illegal base64 data at input byte {bad.start() if bad else len(value) - len(value) % 4}"
     return ""
+
+
+def secret_problem(document: Json) -> str:
+    """What is wrong with a Secret's data, '' when nothing is."""
+    data = document.get("data")
+    schema: Schema = {"type": "string", "format": "byte"}
+    return _map_problem(schema, data, "Secret", "data") if isinstance(data, dict) else ""
 
 
 _STEPS = (

@@ -27,6 +27,10 @@ def defaulted(kind: str, obj: Json) -> Json:
         case "Pod" if isinstance(spec, dict):
             _pod_spec(spec, pod=True)
             obj.setdefault("status", {}).setdefault("phase", "Pending")
+            for states in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+                for state in obj["status"].get(states) or []:
+                    state.setdefault("state", {})
+                    state.setdefault("lastState", {})
             for condition in obj["status"].get("conditions") or []:
                 condition.setdefault("lastProbeTime", None)
         case "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" if isinstance(spec, dict):
@@ -45,6 +49,8 @@ def defaulted(kind: str, obj: Json) -> Json:
             obj.setdefault("spec", {})
         case "Role" | "ClusterRole":
             obj.setdefault("rules", None)
+        case _:
+            pass
     return obj
 
 

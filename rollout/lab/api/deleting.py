@@ -61,12 +61,12 @@ def _marked(store: Store, resource: Resource, old: Json, options: DeleteOptions)
     if terminating(old):
         if grace >= (meta.get("deletionGracePeriodSeconds") or 0):
             return old
-    elif resource.generation and meta.get("generation"):
-        meta["generation"] += 1
     finalizer = _FINALIZERS.get(options.propagation)
     if finalizer and not terminating(old):
         meta["finalizers"] = [*(meta.get("finalizers") or []), finalizer]
     if meta.get("finalizers") or resource.plural == "pods":
+        if meta.get("generation") and not terminating(old):
+            meta["generation"] += 1
         meta["deletionTimestamp"] = stamp(store.now() + timedelta(seconds=grace))
         meta["deletionGracePeriodSeconds"] = grace
     return {**old, "metadata": meta}
@@ -86,9 +86,7 @@ def _grace(resource: Resource, old: Json, options: DeleteOptions) -> int:
     return int(spec.get("terminationGracePeriodSeconds", 30))
 
 
-def _namespace(
-    store: Store, resource: Resource, old: Json, request: writing.Request, emit: writing.Emit
-) -> Json:
+def _namespace(store: Store, resource: Resource, old: Json, request: writing.Request, emit: writing.Emit) -> Json:
     if terminating(old):
         return old
     meta = {**old["metadata"], "deletionTimestamp": stamp(store.now())}

@@ -39,15 +39,12 @@ class Difference:
         self.changed: set[Path] = set()
         self.removed: set[Path] = set()
         self._custom = custom
-        before = old if custom else {**always(kind), **old}
-        skeleton = {} if custom else always(kind)
-        self._top(before, new, skeleton)
+        self._top(old, new, {} if custom else always(kind))
 
     def _top(self, old: Json, new: Json, skeleton: dict[str, object]) -> None:
         for key in {*old, *new} - {"apiVersion", "kind", "metadata"}:
-            self._compare(
-                _or(old, key, skeleton.get(key, _ABSENT)), new.get(key, _ABSENT), ("f:" + key,), skeleton.get(key)
-            )
+            was = old.get(key, skeleton.get(key, _ABSENT))
+            self._compare(was, new.get(key, _ABSENT), ("f:" + key,), skeleton.get(key))
         old_meta, new_meta = old.get("metadata") or {}, new.get("metadata") or {}
         for key in {*old_meta, *new_meta} - _SYSTEM:
             path = ("f:metadata", "f:" + key)
@@ -56,8 +53,8 @@ class Difference:
     def _compare(self, old: Any, new: Any, path: Path, skeleton: object) -> None:
         if old == new and old is not _ABSENT:
             return
-        if new is _ABSENT or new is None:
-            if old not in (_ABSENT, None):
+        if new is _ABSENT:
+            if old is not _ABSENT and old is not None:
                 self.removed.add(path)
             return
         if self._granular(new, path):
@@ -106,10 +103,6 @@ class Difference:
 
 
 _DEFAULTS: dict[str, Any] = {"protocol": "TCP"}
-
-
-def _or(obj: Json, key: str, fallback: object) -> Any:
-    return obj.get(key, fallback)
 
 
 def to_paths(fields: Json) -> set[Path]:

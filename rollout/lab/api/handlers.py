@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rollout.lab.api import listing, reviews, subresources, watching, writing
+from rollout.lab.api import listing, protobuf, reviews, subresources, watching, writing
 from rollout.lab.api.deleting import delete, success
 from rollout.lab.api.discovery import Discovery
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
@@ -73,8 +73,8 @@ class Api:
             return refusal(error, request)
 
     def _answer(self, request: HttpRequest) -> HttpAnswer:
-        user = self.authorizer.user_of(request)
         at = route(request)
+        user = self.authorizer.user_of(request, at.attributes)
         self.authorizer.require(user, at.attributes)
         found = self.discovery.answer(request)
         if found is not None:
@@ -182,12 +182,15 @@ class Api:
         form = negotiate(request, listing=True, watch=True)
         options = list_options(request, resource, watch=True)
 
-        def shown(obj: Json, first: bool) -> Json:  # noqa: FBT001
+        def shown(obj: Json, first: bool) -> Json:
             if form.as_ == "Table":
                 meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
                 found = table(resource, [obj], meta, now=self.store.now(), include="")
                 return found if first else {**found, "columnDefinitions": None}
             return partial(obj) if form.as_ else present(resource, obj, at.version)
+
+        if form.as_ == "PartialObjectMetadataList":
+            options = replace(options, matches=lambda obj: False)  # a list form cannot show one object
 
         def bookmark(meta: Json) -> Json:
             return shown_bookmark(resource, at.version, meta, form)
@@ -341,6 +344,8 @@ def refusal(error: ApiError, request: HttpRequest) -> HttpAnswer:
     """A refusal as an answer."""
     if error.text is not None:
         answer = HttpAnswer(error.code, error.text.encode(), "text/plain; charset=utf-8")
+    elif request.header("accept") == protobuf.MEDIA:
+        answer = HttpAnswer(error.code, protobuf.encode_status(error.body()), protobuf.MEDIA)
     elif "application/yaml" in request.header("accept") and "json" not in request.header("accept"):
         answer = HttpAnswer(error.code, yaml.safe_dump(error.body()).encode(), "application/yaml")
     else:

@@ -196,9 +196,7 @@ CORE = (
         subresources=("status",),
         generation=True,
     ),
-    Resource(
-        "batch", ("v1",), "jobs", "job", "Job", categories=("all",), subresources=("status",), generation=True
-    ),
+    Resource("batch", ("v1",), "jobs", "job", "Job", categories=("all",), subresources=("status",), generation=True),
     Resource("coordination.k8s.io", ("v1",), "leases", "lease", "Lease", free_put=False, put_creates=True),
     Resource("discovery.k8s.io", ("v1",), "endpointslices", "endpointslice", "EndpointSlice", generation=True),
     Resource(
@@ -225,9 +223,7 @@ CORE = (
     _rbac("RoleBinding", "rolebindings", namespaced=True),
     _rbac("Role", "roles", namespaced=True),
     _extension("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
-    _extension(
-        "admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
-    ),
+    _extension("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
     _extension(
         "apiextensions.k8s.io",
         "CustomResourceDefinition",

@@ -46,7 +46,7 @@ def page(storage: Storage, resource: Resource, namespace: str, options: ListOpti
             raise too_large(revision, storage.revision)
         try:
             if revision == storage.revision:
-                candidates: Iterable[Json] = storage.list(resource.key, namespace)
+                candidates: Iterable[Json] = storage.select(resource.key, namespace)
             else:
                 objects = storage.at(resource.key, revision)
                 candidates = [objects[k] for k in sorted(objects) if not namespace or k[0] == namespace]
@@ -77,16 +77,16 @@ def _moment(storage: Storage, options: ListOptions) -> tuple[int, Name | None]:
 def _cut(candidates: Iterable[Json], revision: int, start: Name | None, options: ListOptions) -> Page:
     rest = [obj for obj in candidates if start is None or _key(obj) >= start]
     meta: Json = {"resourceVersion": str(revision)}
+    limit = 0 if options.revision == "0" or options.single else options.limit  # the server's cache knows no pages
     found: list[Json] = []
     for index, obj in enumerate(rest):
-        if not options.matches(obj):
-            continue
-        if options.limit and len(found) == options.limit:
+        if limit and len(found) == limit:
             meta["continue"] = _encode(_Token(revision, _after(found[-1])))
             if not options.selective:
                 meta["remainingItemCount"] = len(rest) - index
             break
-        found.append(obj)
+        if options.matches(obj):
+            found.append(obj)
     return Page(found, meta)
 
 

@@ -51,7 +51,7 @@ def write_options(request: HttpRequest, kind: str) -> WriteOptions:
         if not char.isprintable():
             causes.append(bad_value("fieldManager", manager, f"invalid character U+{ord(char):04X} (at position {at})"))
             break
-    if kind == "PatchOptions" and request.parameter("force"):
+    if kind == "PatchOptions" and request.parameter("force") and request.media != "application/apply-patch+yaml":
         causes.append(forbidden_value("force", "may not be specified for non-apply patch"))
     validation = request.parameter("fieldValidation")
     if validation not in _VALIDATIONS:
@@ -153,6 +153,7 @@ class ListOptions:
 
     matches: Callable[[Json], bool]
     selective: bool
+    single: bool
     limit: int
     token: str
     revision: str
@@ -189,6 +190,7 @@ def list_options(request: HttpRequest, resource: Resource, *, watch: bool = Fals
     return ListOptions(
         matches=matcher(labels, fields),
         selective=bool(labels or fields),
+        single=any(term.path == "metadata.name" and term.equal for term in fields),
         limit=max(limit, 0),
         token=request.parameter("continue"),
         revision=revision,

@@ -11,7 +11,7 @@ from rollout.lab.api.http import HttpRequest
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.objects import bare, present
 from rollout.lab.api.patches import json_patch, merge
-from rollout.lab.api.reading import unsupported_media
+from rollout.lab.api.reading import unsupported_media, wrong_kind
 from rollout.lab.api.routes import Route
 from rollout.lab.api.schema import unknown_fields
 from rollout.lab.api.status import ApiError, Json, bad_request, bad_value, invalid
@@ -21,11 +21,24 @@ _JSON = "application/json-patch+json"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-_META_ORDER = (
-    "name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp "
-    "deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields".split()
-)
-_ENTRY_ORDER = "manager operation apiVersion time fieldsType fieldsV1 subresource".split()
+_META_ORDER = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+]
+_ENTRY_ORDER = ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"]
 
 
 def patched(
@@ -53,6 +66,7 @@ def patched(
         whole = present(resource, old, at.version)
         if media == _JSON:
             made = json_patch(whole, patch)
+            _null_strings(made)
         elif media == _MERGE:
             made = merge(whole, patch)
         else:
@@ -81,7 +95,7 @@ def _check(
 ) -> None:
     why = _version_problem(resource, at, made) or type_problem(resource, made)
     if why:
-        raise _refused(made, why)
+        raise _refused(made, why, custom=resource.custom)
     if resource.custom and made.get("apiVersion") != resource.api_version(at.version):
         wanted = resource.api_version(at.version)
         cause = bad_value("apiVersion", made.get("apiVersion"), f"must be {wanted}")
@@ -95,7 +109,7 @@ def _check(
     found = [f'duplicate field "{path}"' for path in duplicates]
     found += [f'unknown field "{path}"' for path in unknown_fields(resource.kind, made)]
     if found and validation == "Strict":
-        raise _refused(made, f"strict decoding error: {', '.join(found)}")
+        raise _refused(made, f"strict decoding error: {', '.join(found)}", custom=resource.custom)
     if validation == "Warn":
         warnings += found
 
@@ -106,19 +120,20 @@ def _version_problem(resource: Resource, at: Route, made: Json) -> str:
     given, kind = str(made.get("apiVersion") or ""), str(made.get("kind") or "")
     if given == resource.api_version(at.version) and kind == resource.kind:
         return ""
-    scheme = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
-    return f'no kind "{kind}" is registered for version "{given}" in scheme "{scheme}"'
+    return wrong_kind(resource, given, kind, made)
 
 
-def _refused(made: Json, why: str) -> ApiError:
-    shown = json.dumps(_ordered(made), separators=(",", ":"), ensure_ascii=False)
+def _refused(made: Json, why: str, *, custom: bool) -> ApiError:
+    shown = json.dumps(_ordered(made, custom=custom), separators=(",", ":"), ensure_ascii=False)
     return invalid("", "", "", [bad_value("patch", shown, why)])
 
 
-def _ordered(made: Json) -> Json:
-    """The object in the key order of a Go struct that went through a map: top level sorted, metadata as declared."""
-    result = {key: made[key] for key in sorted(made)}
-    meta = made.get("metadata") or {}
+def _ordered(made: Json, *, custom: bool) -> Json:
+    """The object in the key order of the server: maps sorted, but a Go struct's metadata as it is declared."""
+    result = _sorted(made)
+    if custom:
+        return result
+    meta = result.get("metadata") or {}
     result["metadata"] = {key: meta[key] for key in _META_ORDER if key in meta}
     entries = meta.get("managedFields")
     if entries:
@@ -126,3 +141,18 @@ def _ordered(made: Json) -> Json:
             {key: entry[key] for key in _ENTRY_ORDER if key in entry} for entry in entries
         ]
     return result
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _null_strings(made: Json) -> None:
+    """In Go's maps of strings a null is an empty string."""
+    meta = made.get("metadata")
+    maps = [made.get("data")] + [meta.get(key) for key in ("labels", "annotations") if isinstance(meta, dict)]
+    for values in maps:
+        if isinstance(values, dict):
+            values.update({key: "" for key, value in values.items() if value is None})

@@ -1,6 +1,7 @@
 """The few protobuf bodies that kubectl sends (`create ns`, `auth can-i`, …), read into objects.
 
-Only reading: kubectl accepts JSON answers. A kind that is not in the table is refused with 415 by the caller.
+Answers are JSON, which kubectl accepts; only a refusal to a client that takes nothing but protobuf is written in it.
+A kind that is not in the table is refused with 415 by the caller.
 """
 
 from __future__ import annotations
@@ -64,6 +65,28 @@ def decode(body: bytes) -> Json | None:
     if kind not in _KINDS:
         return None
     return {"apiVersion": types.get(1, ""), "kind": kind, **_message(envelope.get(2, b""), _KINDS[kind])}
+
+
+def encode_status(status: Json) -> bytes:
+    """A Status with its message, reason and code."""
+    raw = b"".join(
+        [_piece(1, b""), _piece(2, status["status"].encode()), _piece(3, status["message"].encode())]
+        + [_piece(4, str(status.get("reason", "")).encode()), b"\x30", _varint_bytes(status["code"])]
+    )
+    types = _piece(1, b"v1") + _piece(2, b"Status")
+    return MAGIC + _piece(1, types) + _piece(2, raw)
+
+
+def _piece(number: int, data: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint_bytes(len(data)) + data
+
+
+def _varint_bytes(value: int) -> bytes:
+    result = bytearray()
+    while value > 0x7F:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*result, value])
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rollout.lab.api.http import HttpRequest
-from rollout.lab.api.status import ApiError, Json, bad_request, details, qualified, unauthorized
+from rollout.lab.api.status import ApiError, Json, details, qualified, unauthorized
 
 if TYPE_CHECKING:
     from rollout.lab.api.store import Store
@@ -15,13 +15,25 @@ if TYPE_CHECKING:
 _RBAC = "rbac.authorization.k8s.io"
 _MASTERS = "system:masters"
 _READ = ["get"]
-_DISCOVERY = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/".split()
-_PUBLIC = "/healthz /livez /readyz /version /version/".split()
+_DISCOVERY = [
+    "/api",
+    "/api/*",
+    "/apis",
+    "/apis/*",
+    "/healthz",
+    "/livez",
+    "/openapi",
+    "/openapi/*",
+    "/readyz",
+    "/version",
+    "/version/",
+]
+_PUBLIC = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
 _VIEW = ["get", "list", "watch"]
 _EDIT = ["create", "delete", "deletecollection", "patch", "update"]
 _WORK = [
-    {"apiGroups": [""], "resources": "configmaps endpoints pods services serviceaccounts events".split()},
-    {"apiGroups": ["apps"], "resources": "daemonsets deployments replicasets statefulsets".split()},
+    {"apiGroups": [""], "resources": ["configmaps", "endpoints", "pods", "services", "serviceaccounts", "events"]},
+    {"apiGroups": ["apps"], "resources": ["daemonsets", "deployments", "replicasets", "statefulsets"]},
     {"apiGroups": ["batch"], "resources": ["cronjobs", "jobs"]},
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]},
     {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses", "networkpolicies"]},
@@ -96,14 +108,14 @@ class Authorizer:
         self.store = store
         self.tokens = tokens
 
-    def user_of(self, request: HttpRequest) -> User:
-        """Who asks, impersonation included.
+    def user_of(self, request: HttpRequest, asked: Attributes) -> User:
+        """Who asks, impersonation included; `asked` is what the request then is about.
 
         Raises:
             ApiError: 400, 401 or 403.
         """
         user = self._authenticated(request)
-        return self._impersonated(request, user)
+        return self._impersonated(request, user, asked)
 
     def _authenticated(self, request: HttpRequest) -> User:
         scheme, _, token = request.header("authorization").partition(" ")
@@ -118,7 +130,7 @@ class Authorizer:
             return user
         return User(user.name, (*user.groups, "system:authenticated"), user.uid, user.extra)
 
-    def _impersonated(self, request: HttpRequest, user: User) -> User:
+    def _impersonated(self, request: HttpRequest, user: User, asked: Attributes) -> User:
         name = request.header("impersonate-user")
         groups = tuple(request.headers.get("impersonate-group", ()))
         uid = request.header("impersonate-uid")
@@ -126,11 +138,13 @@ class Authorizer:
         extra = {key.removeprefix(prefix): list(v) for key, v in request.headers.items() if key.startswith(prefix)}
         if not name:
             if groups or uid or extra:
-                raise bad_request(_nameless(uid, groups))
+                nosniff = {"X-Content-Type-Options": "nosniff"}
+                raise ApiError(400, "BadRequest", _nameless(uid, groups), headers=nosniff)
             return user
         for kind, value in (("users", name), *(("groups", group) for group in groups)):
             if not self.allows(user, Attributes("impersonate", "", kind, name=value))[0]:
-                raise forbidden(user, Attributes("impersonate", "", kind, name=value))
+                mode = "serviceaccount" if name.startswith("system:serviceaccount:") else "user-info"
+                raise forbidden(user, replace(asked, verb=f"impersonate-on:{mode}:{asked.verb}"))
         if name == ANONYMOUS.name:
             return User(name, groups or ANONYMOUS.groups, uid, extra)
         if not groups and name.startswith("system:serviceaccount:"):
@@ -158,7 +172,7 @@ class Authorizer:
     def rules(self, user: User, namespace: str) -> Iterator[tuple[Json, str]]:
         """Every rule that holds for a user in a namespace ('' for the cluster), with the reason."""
         yield from _own_rules(user)
-        for binding in self.store.storage.list((_RBAC, "clusterrolebindings")):
+        for binding in self.store.storage.select((_RBAC, "clusterrolebindings")):
             subject = _subject(binding, user)
             if subject:
                 name, role = binding["metadata"]["name"], binding["roleRef"]["name"]
@@ -166,7 +180,7 @@ class Authorizer:
                 yield from ((rule, reason) for rule in self._role("", binding["roleRef"]))
         if not namespace:
             return
-        for binding in self.store.storage.list((_RBAC, "rolebindings"), namespace):
+        for binding in self.store.storage.select((_RBAC, "rolebindings"), namespace):
             subject = _subject(binding, user)
             if subject:
                 name, ref = binding["metadata"]["name"], binding["roleRef"]

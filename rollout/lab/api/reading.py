@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from rollout.lab.api import protobuf
-from rollout.lab.api.decode import check_types, decode_object
+from rollout.lab.api.decode import check_types, decode_object, secret_problem
 from rollout.lab.api.http import HttpRequest
-from rollout.lab.api.kinds import Resource
+from rollout.lab.api.kinds import CORE, Resource
 from rollout.lab.api.schema import unknown_fields
 from rollout.lab.api.status import ApiError, Json, bad_request, bad_value, invalid
 
+_CONVERTIBLE = frozenset(resource.kind for resource in CORE if resource.group == "")
 _MEDIA = ("application/json", "application/yaml", "")
 _ACCEPTED = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
@@ -58,17 +59,29 @@ def _check_kind(resource: Resource, version: str, document: Json) -> None:
     if resource.custom and given:
         meta = document.get("metadata") or {}
         cause = bad_value("kind", given, f"must be {resource.kind}")
-        raise invalid(resource.kind, resource.group, str(meta.get("name") or ""), [cause])
+        raise invalid(given, resource.group, str(meta.get("name") or ""), [cause])
+    api_version = str(document.get("apiVersion") or resource.api_version(version))
     if given:
-        wanted = resource.api_version(version)
-        raise bad_request(f"{given} in version {document.get('apiVersion', '')!r} cannot be handled as {wanted}")
+        why = wrong_kind(resource, api_version, given, document)
+        short = api_version.rpartition("/")[2]
+        raise bad_request(f'{given} in version "{short}" cannot be handled as a {resource.kind}: {why}')
     document["kind"] = resource.kind
-    document.setdefault("apiVersion", resource.api_version(version))
+    document["apiVersion"] = api_version
 
 
-def told(
-    resource: Resource, version: str, document: Json, duplicates: list[str], validation: str
-) -> list[str]:
+def wrong_kind(resource: Resource, api_version: str, kind: str, document: Json) -> str:
+    """Why an object of another kind or version is none of this built-in kind."""
+    if kind == "Secret" and api_version == "v1":
+        why = secret_problem(document)
+        if why:
+            return why
+    if api_version == resource.api_version() and kind in _CONVERTIBLE:
+        return f"converting (v1.{kind}) to (core.{resource.kind}): unknown conversion"
+    scheme = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30"
+    return f'no kind "{kind}" is registered for version "{api_version}" in scheme "{scheme}"'
+
+
+def told(resource: Resource, version: str, document: Json, duplicates: list[str], validation: str) -> list[str]:
     """Warnings about unknown and duplicate fields, by fieldValidation.
 
     Raises:

@@ -65,9 +65,7 @@ def partial(obj: Json) -> Json:
     return {"kind": "PartialObjectMetadata", "apiVersion": _META, "metadata": obj["metadata"]}
 
 
-def list_document(
-    resource: Resource, version: str, items: Iterable[Json], meta: Json, form: Form
-) -> Json:
+def list_document(resource: Resource, version: str, items: Iterable[Json], meta: Json, form: Form) -> Json:
     """A list of stored objects; `meta` has resourceVersion, and continue and remainingItemCount where there are more."""
     api_version = resource.api_version(version)
     if form.as_ == "PartialObjectMetadataList":

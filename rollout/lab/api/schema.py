@@ -7,19 +7,20 @@ or refused when the writer asked for that) and what they may hold. Kinds without
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from rollout.lab.api.names import label_key_problems
-from rollout.lab.api.status import Cause, Json, bad_value, go, too_long, unsupported
+from rollout.lab.api.status import Cause, Json, bad_value, too_long, unsupported
 
 Schema = dict[str, Any]
 
 _STRING: Schema = {"type": "string"}
 _MODE: Schema = {"type": "string", "enum": ("UNSET", "DISABLE", "PERMISSIVE", "STRICT")}
 _MTLS: Schema = {"type": "object", "properties": {"mode": _MODE}}
-_LABELS: Schema = {"type": "object", "additional": _STRING}
+_LABELS: Schema = {"type": "object", "additional": {"type": "string", "max": 63}}
 
 PEER_AUTHENTICATION: Schema = {
     "type": "object",
@@ -76,10 +77,26 @@ SCHEMAS: dict[str, Schema] = {
     "Namespace": NAMESPACE,
 }
 _META = frozenset(
-    "name generateName namespace selfLink uid resourceVersion generation creationTimestamp deletionTimestamp "
-    "deletionGracePeriodSeconds labels annotations ownerReferences finalizers managedFields".split()
+    [
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "labels",
+        "annotations",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ]
 )
 _CONFIG_LIMIT = 1048576
+_STOPPERS = ("FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueTooLong")
 _UNCHECKED = Cause(
     "FieldValueInvalid",
     "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing"
@@ -99,6 +116,21 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(item) for item in value]
     return value
+
+
+def without_empties(obj: Json) -> Json:
+    """The object without what Go leaves out when it is empty: maps and lists of metadata, a ConfigMap's data.
+
+    The argument is changed.
+    """
+    meta = obj["metadata"]
+    for key in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+        if key in meta and not meta[key]:
+            del meta[key]
+    for key in ("data", "binaryData"):
+        if obj.get(key) == {}:
+            del obj[key]
+    return obj
 
 
 def unknown_fields(kind: str, obj: Json) -> list[str]:
@@ -150,7 +182,8 @@ def custom_causes(kind: str, obj: Json) -> list[Cause]:
     if schema is None:
         return []
     causes = [cause for key in schema["properties"] for cause in _check(schema["properties"][key], obj.get(key), key)]
-    if any(cause.reason in ("FieldValueTypeInvalid", "FieldValueNotSupported") for cause in causes):
+    causes.sort(key=lambda cause: cause.reason != "FieldValueTypeInvalid")
+    if any(cause.reason in _STOPPERS for cause in causes):
         return [*causes, _UNCHECKED]
     return causes or (list(_peer_rules(obj.get("spec") or {})) if kind == "PeerAuthentication" else [])
 
@@ -169,6 +202,8 @@ def _check(schema: Schema, value: Any, path: str) -> Iterator[Cause]:
         yield Cause("FieldValueTypeInvalid", text, path)
     if "enum" in schema and value not in schema["enum"]:
         yield unsupported(path, value, schema["enum"])
+    if isinstance(value, str) and len(value) > schema.get("max", len(value)):
+        yield too_long(path, schema["max"])
     if not isinstance(value, dict):
         return
     if len(value) < schema.get("min", 0):
@@ -208,8 +243,6 @@ def _peer_rules(spec: Json) -> Iterator[Cause]:
             yield _rule("spec.selector.matchLabels", "wildcard not allowed in label key match")
         if "*" in labels[key]:
             yield bad_value(where, labels[key], "wildcard not allowed in label value match")
-        if len(labels[key]) > 63:
-            yield too_long(where, 63)
     if ports is not None and not labels:
         yield _rule("spec", "portLevelMtls requires selector")
     if ports is not None:
@@ -291,6 +324,14 @@ def _pod(obj: Json) -> list[Cause]:
         for field in ("name", "image")
         if not container.get(field)
     ]
+    addresses = (obj.get("status") or {}).get("podIPs") or []
+    causes += [
+        bad_value(
+            f"status.podIPs[{at}]", item.get("ip"), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        )
+        for at, item in enumerate(addresses)
+        if not _is_address(item.get("ip"))
+    ]
     policy = spec.get("restartPolicy", "Always")
     if policy not in ("Always", "OnFailure", "Never"):
         causes.append(unsupported("spec.restartPolicy", policy, ("Always", "OnFailure", "Never")))
@@ -299,6 +340,9 @@ def _pod(obj: Json) -> list[Cause]:
     return causes
 
 
-def shown(value: Any) -> str:
-    """A value in a message of the server."""
-    return go(value)
+def _is_address(text: Any) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -51,7 +51,7 @@ class Storage:
         with self.changed:
             return self._objects.get(key, {}).get((namespace, name))
 
-    def list(self, key: Key, namespace: str = "") -> list[Json]:
+    def select(self, key: Key, namespace: str = "") -> list[Json]:
         """All objects of a kind by namespace and name (shared: do not change them)."""
         with self.changed:
             found = self._objects.get(key, {})

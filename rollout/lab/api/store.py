@@ -121,7 +121,7 @@ class Store:
     def list(self, api_version: str, kind: str, namespace: str = "") -> list[Json]:
         """All objects of a kind, shared with the store: read them, do not change them."""
         resource = self._find(api_version, kind)
-        return [present(resource, obj) for obj in self.storage.list(resource.key, namespace)]
+        return [present(resource, obj) for obj in self.storage.select(resource.key, namespace)]
 
     def patch(
         self,
@@ -202,4 +202,3 @@ class Store:
         except KeyError:
             text = f'no matches for kind "{kind}" in version "{api_version}"'
             raise ApiError(404, "NotFound", text, {}) from None
-

@@ -90,10 +90,20 @@ def _list(target: list[Any], patch: list[Any], path: tuple[str, ...], order: Any
         if key not in item:
             raise ApiError(500, "", f"map: {_go_map(item)} does not contain declared merge key: {key}")
         _merge_item(result, item, key, path)
-    if isinstance(order, list):
-        rank = {entry.get(key): index for index, entry in enumerate(order) if isinstance(entry, dict)}
-        result.sort(key=lambda item: rank.get(item.get(key), len(rank)))
-    return result
+    wanted = [entry.get(key) for entry in (order if isinstance(order, list) else patch) if isinstance(entry, dict)]
+    return _ordered(result, wanted, [item.get(key) for item in target], key)
+
+
+def _ordered(items: list[Any], wanted: list[Any], server: list[Any], key: str) -> list[Any]:
+    """Patched items in the patch's order, woven with the others in the server's; a new item comes early."""
+    mine = sorted((item for item in items if item[key] in wanted), key=lambda item: wanted.index(item[key]))
+    others = [item for item in items if item[key] not in wanted]
+    result: list[Any] = []
+    while mine and others:
+        both = mine[0][key] in server and others[0][key] in server
+        first = both and server.index(others[0][key]) < server.index(mine[0][key])
+        result.append((others if first else mine).pop(0))
+    return [*result, *mine, *others]
 
 
 def _merge_item(result: list[Any], item: Json, key: str, path: tuple[str, ...]) -> None:

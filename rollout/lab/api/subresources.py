@@ -43,12 +43,11 @@ def answer(api: Api, request: HttpRequest, at: Route, resource: Resource, user: 
             return json_answer(201, _CREATED)
         case ("finalize", "update"):
             return _finalize(api, request, at, resource, asked)
-    raise method_not_allowed()
+        case _:
+            raise method_not_allowed()
 
 
-def _scale(
-    api: Api, request: HttpRequest, at: Route, resource: Resource, asked: writing.Request
-) -> HttpAnswer:
+def _scale(api: Api, request: HttpRequest, at: Route, resource: Resource, asked: writing.Request) -> HttpAnswer:
     obj = api.store.storage.get(resource.key, at.namespace, at.name) or {}
     if at.verb != "get":
         if at.verb == "patch":
@@ -94,14 +93,19 @@ def _bind(api: Api, request: HttpRequest, at: Route, resource: Resource, asked: 
             why = f'pod {at.name} is already assigned to node "{there}"'
             raise conflict("pods/binding", "", at.name, why)
         if not asked.dry_run:
-            emit(store.storage.put(resource.key, {**old, "spec": {**old["spec"], "nodeName": node}}))
+            emit(store.storage.put(resource.key, _scheduled(old, node, store.stamp())))
     api.note(at, asked, body, at.name)
     return json_answer(201, _CREATED)
 
 
-def _finalize(
-    api: Api, request: HttpRequest, at: Route, resource: Resource, asked: writing.Request
-) -> HttpAnswer:
+def _scheduled(old: Json, node: str, time: str) -> Json:
+    status = old.get("status") or {}
+    bound = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": time}
+    conditions = [*(status.get("conditions") or []), bound]
+    return {**old, "spec": {**old["spec"], "nodeName": node}, "status": {**status, "conditions": conditions}}
+
+
+def _finalize(api: Api, request: HttpRequest, at: Route, resource: Resource, asked: writing.Request) -> HttpAnswer:
     """Replace a namespace's spec.finalizers; without any, a terminating one goes."""
     body = _json(request)
     store = api.store
@@ -114,6 +118,7 @@ def _finalize(
         meta = {**old["metadata"], "labels": labels}
         meta.pop("annotations", None)
         obj = {**old, "metadata": meta, "spec": {"finalizers": left} if left else {}}
+        writing.own(resource, {**old, "spec": obj["spec"]}, obj, asked, store.stamp())
         if not asked.dry_run:
             if meta.get("deletionTimestamp") and not left:
                 emit(store.storage.remove(resource.key, obj))

@@ -59,9 +59,7 @@ def table(resource: Resource, items: Iterable[Json], meta: Json, *, now: datetim
         now: for ages.
         include: includeObject of the request: '' or Metadata, Object, None.
     """
-    rows = [
-        {"cells": _cells(resource, obj, now), "object": _row_object(resource, obj, include)} for obj in items
-    ]
+    rows = [{"cells": _cells(resource, obj, now), "object": _row_object(resource, obj, include)} for obj in items]
     return {
         "kind": "Table",
         "apiVersion": _META,
@@ -98,7 +96,8 @@ def _cells(resource: Resource, obj: Json, now: datetime) -> list[Any]:
             return [name, obj["metadata"].get("creationTimestamp")]
         case "events":
             return _event_cells(obj, now)
-    return [name, *(field_value(obj, path) or "<none>" for _, path in _EXTRA.get(resource.plural, ())), age]
+        case _:
+            return [name, *(field_value(obj, path) or "<none>" for _, path in _EXTRA.get(resource.plural, ())), age]
 
 
 def _pod_cells(obj: Json, age: str) -> list[Any]:

@@ -58,9 +58,9 @@ def stream(storage: Storage, watch: Watch) -> Iterator[bytes]:
             yield encode({"type": "ERROR", "object": ApiError(410, "Expired", text).body()})
             return
         for change in changes:
-            kind = _event(watch, change)
+            kind, obj = _event(watch, change)
             if kind:
-                yield encode({"type": kind, "object": watch.shown(change.obj, first)})
+                yield encode({"type": kind, "object": watch.shown(obj, first)})
                 first = False
         revision = max(revision, seen)
         if options.bookmarks and time.monotonic() >= due:
@@ -73,7 +73,7 @@ def stream(storage: Storage, watch: Watch) -> Iterator[bytes]:
 def _start(storage: Storage, watch: Watch) -> tuple[int, list[Json]]:
     options = watch.options
     if options.revision in ("", "0") or options.initial:
-        found = [obj for obj in storage.list(watch.resource.key, watch.namespace) if options.matches(obj)]
+        found = [obj for obj in storage.select(watch.resource.key, watch.namespace) if options.matches(obj)]
         return storage.revision, found
     return int(options.revision), []
 
@@ -88,25 +88,31 @@ def _next_bookmark(deadline: float, timeout: float) -> float:
     return min(now + _HEARTBEAT, deadline - 2.0) if timeout > 2.0 else deadline + 1.0
 
 
-def _event(watch: Watch, change: Change) -> str:
-    """How a change looks to this watch; '' when it does not see it."""
+def _event(watch: Watch, change: Change) -> tuple[str, Json]:
+    """How a change looks to this watch; the type is '' when it does not see it.
+
+    What leaves the selection is DELETED as it was last selected, with the revision of the change.
+    """
     namespace = change.obj["metadata"].get("namespace") or ""
     if watch.namespace and namespace != watch.namespace:
-        return ""
+        return "", change.obj
     matches = watch.options.matches
     before = change.before is not None and matches(change.before)
     after = change.type != "DELETED" and matches(change.obj)
     if before and after:
-        return "MODIFIED"
+        return "MODIFIED", change.obj
     if after:
-        return "ADDED"
-    return "DELETED" if before else ""
+        return "ADDED", change.obj
+    if not before or change.before is None:
+        return "", change.obj
+    if change.type == "DELETED":
+        return "DELETED", change.obj
+    meta = {**change.before["metadata"], "resourceVersion": change.obj["metadata"]["resourceVersion"]}
+    return "DELETED", {**change.before, "metadata": meta}
 
 
 def _bookmark(watch: Watch, revision: int, annotations: dict[str, str] | None) -> bytes:
     meta: Json = {"resourceVersion": str(revision)}
     if annotations:
         meta["annotations"] = annotations
-    if not watch.resource.custom:
-        meta["creationTimestamp"] = None
     return encode({"type": "BOOKMARK", "object": watch.bookmark(meta)})

@@ -12,7 +12,7 @@ from rollout.lab.api.defaults import admitted, defaulted
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.names import metadata_causes
 from rollout.lab.api.objects import bare, generated, name_of, namespace_of, new_uid, stamp, terminating
-from rollout.lab.api.schema import builtin_causes, custom_causes, pruned, unchecked, without_nulls
+from rollout.lab.api.schema import builtin_causes, custom_causes, pruned, unchecked, without_empties, without_nulls
 from rollout.lab.api.status import (
     ApiError,
     Cause,
@@ -29,8 +29,8 @@ from rollout.lab.api.status import (
 from rollout.lab.api.updates import check_update
 
 if TYPE_CHECKING:
-    from rollout.lab.api.store import Store
     from rollout.lab.api.storage import Change
+    from rollout.lab.api.store import Store
 
 Emit = Callable[["Change"], None]
 
@@ -60,7 +60,7 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
     """
     obj = _prepared(resource, namespace, document)
     obj["metadata"].pop("managedFields", None)
-    _own(resource, {"metadata": {}}, obj, request, store.stamp())
+    own(resource, {"metadata": {}}, obj, request, store.stamp())
     with store.transaction() as emit:
         _check_namespace(store, resource, namespace, obj)
         _name(obj)
@@ -82,7 +82,7 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
 
 
 def _prepared(resource: Resource, namespace: str, document: Json) -> Json:
-    obj = pruned(resource.kind, without_nulls(document))  # a copy: defaults are written into it
+    obj = without_empties(pruned(resource.kind, without_nulls(document)))  # a copy: defaults are written into it
     if namespace:
         obj["metadata"]["namespace"] = namespace
     else:
@@ -90,7 +90,7 @@ def _prepared(resource: Resource, namespace: str, document: Json) -> Json:
     return obj if resource.custom else defaulted(resource.kind, obj)
 
 
-def _own(resource: Resource, old: Json, obj: Json, request: Request, time: str) -> None:
+def own(resource: Resource, old: Json, obj: Json, request: Request, time: str) -> None:
     """Write the managedFields of `obj`, which replaces `old`."""
     before, after = _scope(resource, old, request), _scope(resource, obj, request)
     difference = fields.Difference(before, after, kind=resource.kind, custom=resource.custom)
@@ -283,7 +283,7 @@ def _take_over(resource: Resource, old: Json, obj: Json, request: Request, time:
     entries = given or old["metadata"].get("managedFields") or []
     obj["metadata"]["managedFields"] = entries
     if entries or not old["metadata"].get("managedFields", [1]):
-        _own(resource, old, obj, request, time)
+        own(resource, old, obj, request, time)
     else:
         obj["metadata"].pop("managedFields")
 
@@ -326,7 +326,7 @@ def seeded(store: Store, resource: Resource, document: Json, *, created: datetim
     version = str(document["apiVersion"]).rpartition("/")[2]
     request = Request(manager=manager, version=version)
     obj["metadata"].pop("managedFields", None)
-    _own(resource, {"metadata": {}}, obj, request, stamp(created or store.now()))
+    own(resource, {"metadata": {}}, obj, request, stamp(created or store.now()))
     with store.transaction() as emit:
         _name(obj)
         uid = obj["metadata"].get("uid")
@@ -378,7 +378,7 @@ def empty_namespace(store: Store, namespace: str, emit: Emit) -> None:
     """Remove everything in a namespace, as its controller does before the namespace goes."""
     for resource in store.kinds.resources:
         if resource.namespaced:
-            for obj in store.storage.list(resource.key, namespace):
+            for obj in store.storage.select(resource.key, namespace):
                 emit(store.storage.remove(resource.key, obj))
 
 

@@ -164,7 +164,7 @@ class Catalog:
 
     def services(self) -> Iterator[ServiceView]:
         """All Services."""
-        for (namespace, name), obj in self._objects.get("Service", {}).items():
+        for (namespace, name), obj in list(self._objects.get("Service", {}).items()):
             key = ("Service", namespace, name)
             if key not in self._views:
                 self._views[key] = parse_service(obj)

@@ -82,7 +82,7 @@ class Workload:
     def _template(self) -> Json:
         labels = {"app": self.name, **self.labels}
         annotations = dict(self.annotations)
-        match self.sidecar:
+        match self.sidecar:  # '' leaves it to the namespace
             case "native" | "classic":
                 labels["sidecar.istio.io/inject"] = "true"
                 annotations[NATIVE] = "true" if self.sidecar == "native" else "false"
@@ -91,6 +91,8 @@ class Workload:
             case "ambient":
                 labels["istio.io/dataplane-mode"] = "ambient"
                 annotations["ambient.istio.io/redirection"] = "enabled"
+            case _:
+                pass
         if self.gateway:
             labels |= {"istio": "ingressgateway", "sidecar.istio.io/inject": "true"}
             annotations["inject.istio.io/templates"] = "gateway"
@@ -161,7 +163,9 @@ def _injector(version: str) -> Json:
     def hook(prefix: str, namespaces: list[Json], objects: list[Json]) -> Json:
         return {
             "name": f"{prefix}.sidecar-injector.istio.io",
-            "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system", "path": "/inject", "port": 443}},
+            "clientConfig": {
+                "service": {"name": "istiod", "namespace": "istio-system", "path": "/inject", "port": 443}
+            },
             "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
             "failurePolicy": "Fail",
             "reinvocationPolicy": "Never",

@@ -1,7 +1,7 @@
 """A proxy's counters and their scrapes.
 
 Within a segment of time nothing changes but the counts, which are functions of time: a counter is a number at the
-segment's start plus curves. At its end the scraper hands the grid's points to the storage.
+segment's start plus curves. The scraper hands the grid's points to the storage as they pass.
 """
 
 from __future__ import annotations
@@ -58,15 +58,17 @@ class Counter:
         """Let it grow along a curve (0 at the segment's start) until the segment's end."""
         self.adds.append(curve)
 
-    def close(self, grid: range, end: int) -> None:
-        """End the segment: record the scrapes within it, and stand where the curves have led."""
+    def record(self, grid: range) -> None:
+        """Hand these scrapes of the segment to the storage."""
         curve = _sum(self.base, self.adds)
-        if grid:
-            born = 0 if self.base or self.gauge else bisect_right(LazyValues(grid, curve), 0.0)
-            if born < len(grid):
-                self.series.extend(grid[born:], curve)
+        born = 0 if self.base or self.gauge else bisect_right(LazyValues(grid, curve), 0.0)
+        if born < len(grid):
+            self.series.extend(grid[born:], curve)
+
+    def settle(self, end: int) -> None:
+        """End the segment: stand where the curves have led."""
         if self.adds:
-            self.base = curve((end,))[0]
+            self.base = _sum(self.base, self.adds)((end,))[0]
             self.adds = []
 
 
@@ -124,14 +126,15 @@ class Meter:
             le = "+Inf" if bound == math.inf else f"{bound:g}"
             self.counter(f"{duration}_bucket", (*labels, ("le", le))).base += number if latency <= bound else 0
 
-    def close(self, grid: range, end: int) -> None:
-        """End the segment for all counters."""
+    def record(self, grid: range) -> None:
+        """Record these scrapes of all counters."""
         for counter in list(self._counters.values()):
-            counter.close(grid, end)
+            counter.record(grid)
 
-    def reset(self) -> None:
-        """Start anew after a restart: counters are gone until they count again."""
-        self._counters = {}
+    def settle(self, end: int) -> None:
+        """End the segment for all counters."""
+        for counter in self._counters.values():
+            counter.settle(end)
 
     def mark_stale(self, time_ms: int) -> None:
         """The target is gone: Prometheus ends its series at its next scrape."""

@@ -20,16 +20,26 @@ ParseDuration = Callable[[object], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
-    """One outside event: when (see `OutsideEvent`), and what."""
+class OutsideEvent:
+    """Something that the outside world does.
+
+    Attributes:
+        acts: what is done, by key of the file, in the file's order.
+        after_flip: milliseconds after the lab saw a namespace's pods begin to require mutual TLS.
+        at: milliseconds after the lab's start.
+        on_write: kind, and optionally namespace, name and manager, of a write that sets it off.
+        delay: milliseconds after that write.
+        named: fired by `Lab.fire(name)`.
+        by: the field manager of what is written.
+    """
 
     acts: tuple[tuple[str, Any], ...]
-    after_flip: int | None
-    at: int | None
-    on_write: Json | None
-    delay: int
-    named: str
-    by: str
+    after_flip: int | None = None
+    at: int | None = None
+    on_write: Mapping[str, str] | None = None
+    delay: int = 0
+    named: str = ""
+    by: str = "kubectl"
 
 
 class Outside:
@@ -37,7 +47,7 @@ class Outside:
 
     Args:
         simulation: the mesh.
-        happenings: the events.
+        events: the events.
         start: where `at` counts from, milliseconds.
         prometheus_away: switches Prometheus' HTTP face off (True) and on.
         faults: of the API server.
@@ -47,7 +57,7 @@ class Outside:
     def __init__(
         self,
         simulation: Simulation,
-        happenings: tuple[Happening, ...],
+        events: tuple[OutsideEvent, ...],
         start: int,
         *,
         prometheus_away: Callable[[bool], None],
@@ -59,12 +69,12 @@ class Outside:
         self._simulation, self._store = simulation, simulation.store
         self._away, self._faults = prometheus_away, faults
         self._traffic, self._duration = parse_traffic, parse_duration
-        self._named = {h.named: h for h in happenings if h.named}
-        self._after_flip = [h for h in happenings if h.after_flip is not None]
-        self._on_write = [h for h in happenings if h.on_write is not None]
-        for happening in happenings:
-            if happening.at is not None:
-                simulation.schedule(start + happening.at, self._doing(happening))
+        self._named = {h.named: h for h in events if h.named}
+        self._after_flip = [h for h in events if h.after_flip is not None]
+        self._on_write = [h for h in events if h.on_write is not None]
+        for event in events:
+            if event.at is not None:
+                simulation.schedule(start + event.at, self._doing(event))
         simulation.flip_seen.append(self._flipped)
         simulation.written.append(self._written)
 
@@ -81,68 +91,68 @@ class Outside:
         """
         if name not in self._named:
             raise UsageError(f"the scenario has no event {name}", limit=f"one of {', '.join(self.names) or 'none'}")
-        self._doing(self._named[name])(self._simulation.now)
+        self._simulation.act(self._doing(self._named[name]))
 
     def _flipped(self, _: str, now: int) -> None:
         waiting, self._after_flip = self._after_flip, []
-        for happening in waiting:
-            self._simulation.schedule(now + (happening.after_flip or 0), self._doing(happening))
+        for event in waiting:
+            self._simulation.schedule(now + (event.after_flip or 0), self._doing(event))
 
-    def _written(self, event: str, obj: Json, now: int) -> None:
-        for happening in list(self._on_write):
-            if event != "DELETED" and _fits(happening.on_write or {}, obj):
-                self._on_write.remove(happening)
-                self._simulation.schedule(now + happening.delay, self._doing(happening))
+    def _written(self, change: str, obj: Json, now: int) -> None:
+        for event in list(self._on_write):
+            if change != "DELETED" and _fits(event.on_write or {}, obj):
+                self._on_write.remove(event)
+                self._simulation.schedule(now + event.delay, self._doing(event))
 
-    def _doing(self, happening: Happening) -> Callable[[int], None]:
+    def _doing(self, event: OutsideEvent) -> Callable[[int], None]:
         def act(now: int) -> None:
-            for key, value in happening.acts:
-                getattr(self, f"_do_{key}")(value, happening, now)
+            for key, value in event.acts:
+                getattr(self, f"_do_{key}")(value, event, now)
 
         return act
 
-    def _do_apply(self, value: Any, happening: Happening, _: int) -> None:
+    def _do_apply(self, value: Any, event: OutsideEvent, _: int) -> None:
         for obj in value if isinstance(value, list) else [value]:
             meta = obj["metadata"]
             key = (obj["apiVersion"], obj["kind"], meta["name"])
             if self._store.get(*key, meta.get("namespace", "")) is None:
-                self._store.create(obj, manager=happening.by)
+                self._store.create(obj, manager=event.by)
             else:
                 change = {k: v for k, v in obj.items() if k not in ("apiVersion", "kind")}
-                self._store.patch(*key, change, namespace=meta.get("namespace", ""), manager=happening.by)
+                self._store.patch(*key, change, namespace=meta.get("namespace", ""), manager=event.by)
 
-    def _do_patch(self, value: Json, happening: Happening, _: int) -> None:
+    def _do_patch(self, value: Json, event: OutsideEvent, _: int) -> None:
         self._store.patch(
             value["apiVersion"],
             value["kind"],
             value["name"],
             value["change"],
             namespace=value.get("namespace", ""),
-            manager=happening.by,
+            manager=event.by,
         )
 
-    def _do_delete(self, value: Json, _: Happening, __: int) -> None:
+    def _do_delete(self, value: Json, _: OutsideEvent, __: int) -> None:
         self._store.delete(value["apiVersion"], value["kind"], value["name"], value.get("namespace", ""))
 
-    def _do_scale(self, value: Json, happening: Happening, _: int) -> None:
+    def _do_scale(self, value: Json, event: OutsideEvent, _: int) -> None:
         namespace, _, name = value["workload"].partition("/")
         kind, change = value.get("kind", "Deployment"), {"spec": {"replicas": value["replicas"]}}
-        self._store.patch("apps/v1", kind, name, change, namespace=namespace, manager=happening.by)
+        self._store.patch("apps/v1", kind, name, change, namespace=namespace, manager=event.by)
 
-    def _do_deploy(self, value: str, happening: Happening, now: int) -> None:
+    def _do_deploy(self, value: str, event: OutsideEvent, now: int) -> None:
         namespace, _, name = value.partition("/")
         annotations = {"kubectl.kubernetes.io/restartedAt": stamp(now)}
         change = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-        self._store.patch("apps/v1", "Deployment", name, change, namespace=namespace, manager=happening.by)
+        self._store.patch("apps/v1", "Deployment", name, change, namespace=namespace, manager=event.by)
 
-    def _do_stop_caller(self, value: str, _: Happening, __: int) -> None:
+    def _do_stop_caller(self, value: str, _: OutsideEvent, __: int) -> None:
         self._simulation.remove(value)
 
-    def _do_caller(self, value: Json, _: Happening, __: int) -> None:
+    def _do_caller(self, value: Json, _: OutsideEvent, __: int) -> None:
         for name, document in value.items():
             self._simulation.add(self._traffic(name, document))
 
-    def _do_prometheus(self, value: Json, _: Happening, now: int) -> None:
+    def _do_prometheus(self, value: Json, _: OutsideEvent, now: int) -> None:
         def switch(*, away: bool) -> None:
             self._simulation.scraper.away = away
             self._away(away)
@@ -152,11 +162,11 @@ class Outside:
             back = now + self._duration(value["away"])
             self._simulation.schedule(back, lambda _: switch(away=False))
 
-    def _do_istiod(self, value: str, _: Happening, now: int) -> None:
+    def _do_istiod(self, value: str, _: OutsideEvent, now: int) -> None:
         self._simulation.istiod.running = self._simulation.controllers.injector = value == "start"
         self._simulation.istiod.push(now)
 
-    def _do_proxy(self, value: Json, _: Happening, now: int) -> None:
+    def _do_proxy(self, value: Json, _: OutsideEvent, now: int) -> None:
         namespace, _, name = value["workload"].partition("/")
         found = [p for p in self._simulation.proxies.values() if (p.pod.namespace, p.pod.workload) == (namespace, name)]
         for proxy in sorted(found, key=lambda p: p.pod.name)[: value.get("pods", len(found))]:
@@ -164,10 +174,10 @@ class Outside:
             proxy.rejecting = value["state"] == "rejecting"
         self._simulation.istiod.push(now, [namespace])
 
-    def _do_fault(self, value: Json, _: Happening, __: int) -> None:
+    def _do_fault(self, value: Json, _: OutsideEvent, __: int) -> None:
         self._faults.add(Fault.parse(dict(value)))
 
-    def _do_refuse(self, value: Json, _: Happening, __: int) -> None:
+    def _do_refuse(self, value: Json, _: OutsideEvent, __: int) -> None:
         refuse(self._store, value)
 
 

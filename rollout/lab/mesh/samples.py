@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import TypeVar, overload
 
 from rollout.lab.promql.labels import NAME, Labels
-from rollout.lab.promql.storage import STALE, Matcher, Selected
+from rollout.lab.promql.storage import STALE, Matcher, Selected, is_stale
 
 T = TypeVar("T")
 
@@ -125,7 +125,9 @@ class Series:
 
     def mark_stale(self, time_ms: int) -> None:
         """End the series until its next sample."""
-        if self.last is None or self.last != self.last:
+        if self.last is None or is_stale(self.last):  # never born, or ended already
+            return
+        if self.chunks[-1].times[-1] >= time_ms:  # a successor of the same name and address goes on
             return
         self.breaks.append(time_ms)
         tail = self._tail()

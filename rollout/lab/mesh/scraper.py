@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rollout.lab.mesh.catalog import PodView
 from rollout.lab.mesh.meter import Meter
 from rollout.lab.mesh.samples import Curve, ScrapeStorage, Series
 
-JOB = "kubernetes-pods"
+JOB, APP_JOB = "kubernetes-pods", "application"
 
 
 class Scraper:
@@ -24,6 +24,7 @@ class Scraper:
         self._storage, self.interval = storage, interval
         self._targets: dict[tuple[str, str], tuple[PodView, Meter, Series, Series]] = {}
         self._gone: list[tuple[Meter, tuple[Series, ...]]] = []
+        self.app_targets: Mapping[tuple[str, str, str], float] = {}
         self.away = False
 
     def target(self, pod: PodView) -> Meter:
@@ -55,21 +56,33 @@ class Scraper:
             for pod, *_ in self._targets.values()
         ]
 
-    def close(self, start: int, end: int) -> None:
+    def settle(self, end: int) -> None:
+        """Something happens at `end`: a segment of the counters is over."""
+        for _, meter, *_ in self._targets.values():
+            meter.settle(end)
+
+    def record(self, start: int, end: int) -> None:
         """Record the scrapes after `start`, up to `end`; while Prometheus is away there are none."""
         first = start // self.interval * self.interval + self.interval
-        grid = range(first, end + 1, self.interval) if not self.away else range(0)
+        grid = range(first, end + 1, self.interval)
+        if self.away or not grid:
+            return
         for pod, meter, up, uptime in self._targets.values():
-            meter.close(grid, end)
-            if grid:
-                up.extend(grid, lambda times: [1.0] * len(times))
-                uptime.extend(grid, _uptime(pod.started))
-        if grid:
-            for meter, extra in self._gone:
-                meter.mark_stale(grid[0])
-                for series in extra:
-                    series.mark_stale(grid[0])
-            self._gone = []
+            meter.record(grid)
+            up.extend(grid, _constant(1.0))
+            uptime.extend(grid, _uptime(pod.started))
+        for (namespace, name, instance), value in self.app_targets.items():
+            labels = {"job": APP_JOB, "instance": instance, "namespace": namespace, "pod": name}
+            self._storage.series({"__name__": "up", **labels}).extend(grid, _constant(value))
+        for meter, extra in self._gone:
+            meter.mark_stale(grid[0])
+            for series in extra:
+                series.mark_stale(grid[0])
+        self._gone = []
+
+
+def _constant(value: float) -> Curve:
+    return lambda times: [value] * len(times)
 
 
 def _uptime(started: int) -> Curve:

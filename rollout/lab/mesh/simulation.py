@@ -10,7 +10,7 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from rollout.lab.mesh.flow import Flow
 from rollout.lab.mesh.istiod import Istiod
 from rollout.lab.mesh.kubelet import Kubelet
 from rollout.lab.mesh.longlived import LongLived
-from rollout.lab.mesh.policy import Mode
+from rollout.lab.mesh.policy import Mode, service_mode
 from rollout.lab.mesh.proxy import Draining, Proxy
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.scraper import Scraper
@@ -83,6 +83,7 @@ class Simulation:
         self._working: int | None = None
         self._lock = threading.RLock()
         self._strict: set[str] = set()
+        self._dirty = True  # something happened at `now` that the running segment does not know
         store.subscribe(self._heard)
         store.admission.append(WebhookCaller(self.catalog, self.network))
         for obj in [o for kind in store.kinds.resources for o in _stored(store, kind)]:
@@ -95,6 +96,7 @@ class Simulation:
 
     def add(self, traffic: Traffic) -> None:
         """A caller begins to call, or goes on in another way."""
+        self._happens()
         self.remove(traffic.name)
         if traffic.connections:
             self.flows[traffic.name] = LongLived(traffic, self.network)
@@ -104,6 +106,7 @@ class Simulation:
 
     def remove(self, name: str) -> None:
         """A caller stops."""
+        self._happens()
         flow = self.flows.pop(name, None)
         if flow is not None:
             flow.close()
@@ -121,8 +124,21 @@ class Simulation:
                     step(upto)
                     self._listen(upto)
                     while self._timers and self._timers[0][0] <= self.now:
+                        self._happens()
                         heapq.heappop(self._timers)[2](self.now)
                         self._listen(self.now)
+            finally:
+                self._working = None
+
+    def act(self, deed: Callable[[int], None]) -> None:
+        """Do something at the present instant, from outside of `advance`."""
+        with self._lock:
+            self._working = threading.get_ident()
+            try:
+                self._listen(self.now)
+                self._happens()
+                deed(self.now)
+                self._listen(self.now)
             finally:
                 self._working = None
 
@@ -132,11 +148,20 @@ class Simulation:
     def _segment(self, end: int) -> None:
         if end <= self.now:
             return
-        for flow in list(self.flows.values()):
-            flow.segment(self.now)
-        self.kubelet.segment(self.now)
-        self.scraper.close(self.now, end)
+        if self._dirty:
+            self._dirty = False
+            for flow in list(self.flows.values()):
+                flow.segment(self.now)
+            self.kubelet.segment(self.now)
+            self.scraper.app_targets = self._app_targets()
+        self.scraper.record(self.now, end)
         self.now = end
+
+    def _happens(self) -> None:
+        """Something is about to happen now: the counts up to now belong to the world before it."""
+        if not self._dirty:
+            self._dirty = True
+            self.scraper.settle(self.now)
 
     def _heard(self, event: str, obj: Json) -> None:
         if self._working == threading.get_ident():
@@ -152,6 +177,7 @@ class Simulation:
             before = self.catalog.get(obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"])
             if before is not None and event != "DELETED" and _version(before) >= _version(obj):
                 continue
+            self._happens()
             self.catalog.apply(event, obj)
             self._react(event, obj, before)
             for listen in self.written:
@@ -173,12 +199,17 @@ class Simulation:
         elif event != "DELETED":
             self.controllers.changed(obj, before, self.now)
 
+    def watch_for_flips(self) -> None:
+        """From now on tell `flip_seen` of namespaces that begin to require mutual TLS."""
+        self._strict = self._strict_namespaces()
+
+    def _strict_namespaces(self) -> set[str]:
+        policies, root = self.catalog.policies(), self.catalog.mesh_config().root
+        names = {obj["metadata"]["name"] for obj in self.catalog.objects("Namespace")}
+        return {name for name in names if service_mode(policies, root, name) is Mode.STRICT}
+
     def _look_for_flips(self) -> None:
-        strict = {
-            pod.namespace
-            for pod in self.catalog.pods()
-            if pod.proxied and self.istiod.modes(pod).workload is Mode.STRICT
-        }
+        strict = self._strict_namespaces()
         fresh, self._strict = strict - self._strict, strict
         for namespace in sorted(fresh):
             for listen in self.flip_seen:
@@ -207,6 +238,16 @@ class Simulation:
         proxy = Proxy(pod, self.scraper.target(pod), self.settings.version)
         self.istiod.connect(proxy)
         self.proxies[pod.key] = proxy
+
+    def _app_targets(self) -> dict[tuple[str, str, str], float]:
+        """Whether Prometheus reaches the application ports that it scrapes directly, by pod and port."""
+        found: dict[tuple[str, str, str], float] = {}
+        for flow in self.flows.values():
+            if flow.traffic.caller == "prometheus":
+                for pod in self.network.destinations(replace(flow.traffic, pod_ip=True)):
+                    dial = self.network.dial(flow.traffic, None, pod)
+                    found[pod.namespace, pod.name, f"{pod.ip}:{dial.target.port}"] = float(dial.served)
+        return found
 
     def _drained(self, proxy: Proxy, draining: Draining) -> None:
         self.kubelet.look(proxy.pod, self.now)

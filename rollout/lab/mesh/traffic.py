@@ -25,6 +25,7 @@ class Traffic:
             kubelet, kube-apiserver, Prometheus).
         service: namespace and name of the Service.
         port: the Service's port, or the container port when no Service declares it.
+        caller: what a caller without pods is: `prometheus` leaves an `up` series per endpoint.
         protocol: http, grpc or tcp.
         per_second, swing, burst, jitter: see `Rate`.
         at, calls: once a day, milliseconds after midnight UTC; or `calls` per Job when the source is a CronJob.
@@ -41,6 +42,7 @@ class Traffic:
     source: tuple[str, str] | None
     service: tuple[str, str]
     port: int
+    caller: str = ""
     protocol: str = "http"
     per_second: float = 0.0
     swing: float = 0.0

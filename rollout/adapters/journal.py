@@ -1,0 +1,394 @@
+"""The journal: one ConfigMap a run, one data key an event, and the mirror (DESIGN.md, "The journal").
+
+An append is a merge patch of one key with the resourceVersion as fence, so two writers cannot both succeed. Who loses
+reads again: what is his own arrived although the answer was lost; requests are heard; any other fact means that the
+run was taken over. Keys are `e00000007`, with a letter behind it where somebody's request took the number first.
+
+Ticks are held back and merged: written when the verdict changes, before any other fact, and every five minutes.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rollout.adapters.mirror import Mirror
+from rollout.errors import ClusterError, Conflict, Exists, NotFound, NotOurs, Overloaded, RecordError, Unreachable
+from rollout.model.kubernetes import ConfigMap
+from rollout.ports import Cluster, Heard
+from rollout.record.codec import decode, encode
+from rollout.record.events import NOTES, Ended, Event, Fact, Note, Requested, Started, Ticks
+from rollout.record.run import fold, merge_ticks
+
+PREFIX = "rollout-"
+MANAGED_BY, RUN_ID = "app.kubernetes.io/managed-by", "rollout.dev/run-id"
+SELECTOR = f"{MANAGED_BY}=rollout,{RUN_ID}"
+#: Ticks wait at most for this long, in the time of the events.
+FLUSH = timedelta(minutes=5)
+#: Finished runs that stay in a namespace.
+KEEP = 10
+#: Fences lost in a row before an append gives up.
+TRIES = 5
+
+_KEY = re.compile(r"e\d{8,}[a-z]?")
+
+
+@dataclass
+class _Known:
+    """What this process knows of a run: `written` is in the cluster, `unsent` in the mirror only, by key."""
+
+    run: str
+    namespace: str
+    version: str = ""
+    written: dict[str, str] = field(default_factory=dict)
+    unsent: dict[str, str] = field(default_factory=dict)
+    pending: Ticks | None = None
+    last: Ticks | None = None
+    mark: int = -1
+    followed: bool = False
+
+    def free(self, seq: int) -> str:
+        """The key of an event."""
+        taken = self.written.keys() | self.unsent.keys()
+        key = f"e{seq:08d}"
+        return next(name for name in (key, *(key + letter for letter in string.ascii_lowercase)) if name not in taken)
+
+
+class ConfigMapJournal:
+    """`ports.Journal` over a cluster.
+
+    Args:
+        cluster: where the ConfigMaps live.
+        folder: of the mirrors, such as `mirror.state_folder()`.
+    """
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        """Know no run yet."""
+        self.mirror = Mirror(folder)
+        self._cluster = cluster
+        self._runs: dict[str, _Known] = {}
+
+    def create(self, first: Fact) -> None:
+        """Begin a run; again is as good as once when it is the same event."""
+        if not isinstance(first, Started):
+            raise RecordError("a journal begins with the run's spec", where=f"event {first.seq}")
+        known = _Known(first.spec.run, first.spec.record_namespace, followed=True)
+        line = encode(first)
+        known.unsent[known.free(first.seq)] = line
+        self._create(known)
+        self.mirror.append(known.run, line)
+        self._runs[known.run] = known
+
+    def append(self, run: str, namespace: str, event: Event) -> None:
+        """Append a fact, or a note (to the mirror only). See `ports.Journal`."""
+        if isinstance(event, NOTES):
+            self.mirror.append(run, encode(event))
+            return
+        known = self._ready(run, namespace)
+        if isinstance(event, Ticks):
+            self._tick(known, event)
+            return
+        if known.pending is not None:
+            self._queue(known, known.pending)
+            known.pending = None
+        self._send(known, self._queue(known, event))
+        if isinstance(event, Ended):
+            self._prune(namespace, run)
+
+    def flush(self) -> None:
+        """Write the ticks that wait, and whatever the cluster has not got yet."""
+        for known in self._runs.values():
+            if known.pending is not None:
+                self._queue(known, known.pending)
+                known.pending = None
+            self._send(known, "")
+
+    def load(self, run: str, namespace: str) -> tuple[Fact | Note, ...]:
+        """All facts, from the cluster; the next append continues behind them."""
+        found = self._get(run, namespace)
+        facts = tuple(event for event, _ in _events(found))
+        if not facts:
+            raise RecordError(
+                f"ConfigMap {namespace}/{PREFIX}{run} holds no journal", next="delete it if nobody needs it"
+            )
+        before = self._runs.get(run)
+        if before is None or not (before.unsent or before.pending):
+            self._runs[run] = _Known(run, namespace, found.metadata.resource_version, _lines(found))
+        return facts
+
+    def runs(self, namespace: str) -> tuple[str, ...]:
+        """Run ids, oldest first."""
+        found = self._cluster.list(ConfigMap, namespace=namespace, selector=SELECTOR)
+        named = [c for c in found if c.name.startswith(PREFIX)]
+        named.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name))
+        return tuple(c.name.removeprefix(PREFIX) for c in named)
+
+    def request(self, run: str, namespace: str, request: Requested) -> None:
+        """Append a request behind whatever is there, with the next number."""
+        for _ in range(TRIES):
+            found = self._get(run, namespace)
+            numbers = [event.seq for event, _ in _events(found)]
+            numbered = msgspec.structs.replace(request, seq=max(numbers, default=0) + 1)
+            key = f"e{numbered.seq:08d}"
+            try:
+                self._cluster.patch(
+                    ConfigMap,
+                    namespace,
+                    PREFIX + run,
+                    _patch(found.metadata.resource_version, {key: encode(numbered)}),
+                )
+            except Conflict:
+                continue
+            return
+        raise Conflict(
+            f"the journal of {run} changed {TRIES} times while the request was written",
+            where=f"ConfigMap {namespace}/{PREFIX}{run}",
+            next="try again",
+        )
+
+    def folder(self, run: str) -> str:
+        """The mirror's folder."""
+        return str(self.mirror.folder(run))
+
+    def _ready(self, run: str, namespace: str) -> _Known:
+        if run not in self._runs:
+            self.load(run, namespace)
+        known = self._runs[run]
+        if not known.followed:
+            self.mirror.follow(run, [(decode_fact(line), line) for _, line in sorted(known.written.items())])
+            known.followed = True
+        return known
+
+    def _tick(self, known: _Known, event: Ticks) -> None:
+        """Hold a tick back, or write it; requests are heard with every tick, or a stop would wait five minutes."""
+        self._listen(known)
+        before = known.pending, known.last
+        current = ""
+        if known.last is not None and merge_ticks(known.last, event) is not None:
+            merged = event if known.pending is None else merge_ticks(known.pending, event)
+            known.pending = merged
+            if merged is not None and merged.until - merged.since >= FLUSH:
+                known.pending = None
+                current = self._queue(known, merged)
+        else:
+            if known.pending is not None:
+                self._queue(known, known.pending)
+                before = None, known.last
+            known.pending = None
+            current = self._queue(known, event)
+        known.last = event
+        try:
+            self._send(known, current)
+        except Heard:
+            known.pending, known.last = before
+            raise
+
+    def _queue(self, known: _Known, event: Event) -> str:
+        """Into the mirror, and among what the cluster is to get; return its key."""
+        line = encode_fact(event)
+        key = known.free(event.seq)
+        known.unsent[key] = line
+        known.mark = self.mirror.append(known.run, line)
+        return key
+
+    def _send(self, known: _Known, current: str) -> None:
+        """Write everything unsent; `current` alone is dropped when somebody else's requests come first."""
+        for _ in range(TRIES):
+            if not known.unsent:
+                return
+            try:
+                found = self._cluster.patch(
+                    ConfigMap, known.namespace, PREFIX + known.run, _patch(known.version, known.unsent)
+                )
+            except Conflict:
+                self._again(known, self._get(known.run, known.namespace), current)
+            except NotFound:
+                self._anew(known, current)
+            except Unreachable as error:
+                self._arrived(known, current, error)
+            else:
+                known.version = found.metadata.resource_version
+                known.written |= known.unsent
+                known.unsent.clear()
+        if known.unsent:
+            raise Conflict(
+                f"the journal of {known.run} changed {TRIES} times while it was written",
+                where=f"ConfigMap {known.namespace}/{PREFIX}{known.run}",
+            )
+
+    def _arrived(self, known: _Known, current: str, error: Unreachable) -> None:
+        """The answer was lost: pass if the write is there after all, else raise the error."""
+        if isinstance(error, Overloaded):
+            raise error
+        try:
+            found = self._get(known.run, known.namespace)
+        except ClusterError:
+            raise error from None
+        self._again(known, found, current)
+        if known.unsent:
+            raise error
+
+    def _listen(self, known: _Known) -> None:
+        """Hear requests without writing; silence is no reason to stop, since nothing had to be written."""
+        try:
+            found = self._get(known.run, known.namespace)
+        except (Unreachable, NotFound):
+            return
+        if found.metadata.resource_version != known.version:
+            self._again(known, found, "")
+
+    def _again(self, known: _Known, found: ConfigMap, current: str) -> None:
+        """Compare what is there with what we know, after somebody (perhaps we ourselves) wrote."""
+        there = _lines(found)
+        requests: dict[str, Requested] = {}
+        for key, line in there.items():
+            if line in (known.written.get(key), known.unsent.get(key)):
+                known.unsent.pop(key, None)
+                known.written[key] = line
+                continue
+            event = _request(line)
+            if event is None or key in known.written:
+                self._lost(known, current, key)
+            else:
+                requests[key] = event
+        for key in known.written.keys() - there.keys():
+            known.unsent[key] = known.written.pop(key)
+        known.version = found.metadata.resource_version
+        if requests:
+            self._hear(known, requests, current, there)
+
+    def _hear(self, known: _Known, requests: dict[str, Requested], current: str, there: dict[str, str]) -> None:
+        if current in known.unsent:
+            self._drop(known, current)
+        for key, event in requests.items():
+            ours = known.unsent.pop(key, None)
+            known.written[key] = there[key]
+            if ours is not None:
+                known.unsent[known.free(event.seq)] = ours
+            self.mirror.append(known.run, there[key])
+        raise Heard(list(requests.values()))
+
+    def _lost(self, known: _Known, current: str, key: str) -> None:
+        if current in known.unsent:
+            self._drop(known, current)
+        raise NotOurs(
+            f"another process goes on with run {known.run}: it wrote event {key}",
+            where=f"ConfigMap {known.namespace}/{PREFIX}{known.run}",
+            next=f"rollout status {known.run}",
+        )
+
+    def _drop(self, known: _Known, current: str) -> None:
+        del known.unsent[current]
+        self.mirror.cut(known.run, known.mark)
+
+    def _anew(self, known: _Known, current: str) -> None:
+        """The ConfigMap was deleted: the run goes on in a new one."""
+        try:
+            self._create(known)
+        except Exists:
+            self._again(known, self._get(known.run, known.namespace), current)
+
+    def _create(self, known: _Known) -> None:
+        data = known.written | known.unsent
+        body = {
+            "metadata": {"name": PREFIX + known.run, "labels": {MANAGED_BY: "rollout", RUN_ID: label(known.run)}},
+            "data": data,
+        }
+        try:
+            found = self._cluster.create(ConfigMap, known.namespace, body)
+        except (Exists, Unreachable) as error:
+            found = self._there(known, data, error)
+        known.version = found.metadata.resource_version
+        known.written, known.unsent = data, {}
+
+    def _there(self, known: _Known, data: dict[str, str], error: ClusterError) -> ConfigMap:
+        """What a creation of ours left behind although its answer was lost; the error if it is not ours."""
+        try:
+            found = self._get(known.run, known.namespace)
+        except ClusterError:
+            raise error from None
+        if _lines(found) != data:
+            raise error
+        return found
+
+    def _get(self, run: str, namespace: str) -> ConfigMap:
+        return self._cluster.get(ConfigMap, namespace, PREFIX + run)
+
+    def _prune(self, namespace: str, run: str) -> None:
+        """Delete old finished runs; what cannot be read or deleted stays, a run's end does not hang on it."""
+        try:
+            found = self._cluster.list(ConfigMap, namespace=namespace, selector=SELECTOR)
+            finished = [c for c in found if c.name != PREFIX + run and _finished(c)]
+            finished.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name), reverse=True)
+            for old in finished[KEEP - 1 :]:
+                self._cluster.delete(ConfigMap, old.namespace or namespace, old.name, uid=old.metadata.uid)
+        except ClusterError:
+            return
+
+
+def label(run: str) -> str:
+    """The run id as a label value: at most 63 characters, still unique when it is cut."""
+    if len(run) <= 63:
+        return run
+    return f"{run[:54].rstrip('-._')}-{sha256(run.encode()).hexdigest()[:8]}"
+
+
+def encode_fact(event: Event) -> str:
+    """One line of a fact."""
+    return encode(event)  # type: ignore[arg-type]  # the port takes any Event
+
+
+def decode_fact(line: str) -> Fact:
+    """One fact.
+
+    Raises:
+        RecordError: it is none.
+    """
+    event = decode(line)
+    if isinstance(event, NOTES):
+        raise RecordError("a note stands where only facts may")
+    return event
+
+
+def _patch(version: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": version}, "data": dict(data)}
+
+
+def _lines(found: ConfigMap) -> dict[str, str]:
+    """The events' lines in order; other keys, which somebody may have added, do not count."""
+    return {key: found.data[key] for key in sorted(found.data, key=_place) if _KEY.fullmatch(key)}
+
+
+def _place(key: str) -> tuple[int, str]:
+    digits = re.sub(r"\D", "", key)
+    return int(digits or 0), key
+
+
+def _events(found: ConfigMap) -> list[tuple[Fact, str]]:
+    where = f"ConfigMap {found.namespace}/{found.name}"
+    lines = _lines(found)
+    events: Iterable[tuple[Fact | Note, str]] = ((decode(line, f"{where} {key}"), line) for key, line in lines.items())
+    return [(event, line) for event, line in events if not isinstance(event, NOTES)]
+
+
+def _request(line: str) -> Requested | None:
+    try:
+        event = decode(line)
+    except RecordError:
+        return None
+    return event if isinstance(event, Requested) else None
+
+
+def _finished(found: ConfigMap) -> bool:
+    try:
+        return fold(event for event, _ in _events(found)).finished
+    except RecordError:
+        return False

@@ -1,0 +1,190 @@
+"""Traffic signals: the two ends of each edge, compared with each other and with the baseline.
+
+Pure. Every function yields Signals with `breached`; whether a breach is a regression is decided in `verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rollout.judge.baseline import ATTEMPTS, BAD, STRANGER, bound, edges_before, place
+from rollout.judge.signals import DESTINATION, ERRORS, SILENCE, SURVIVAL, TCP
+from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Signal, Verdict
+from rollout.model.traffic import Family
+from rollout.world.baseline import edge_key
+from rollout.world.watch import PASSTHROUGH
+
+#: So many edges must have carried traffic before "most of them" means anything.
+MANY = 3
+#: Broken connections of a pool that nobody gets through any more.
+BROKEN_POOL = 3
+_TRIED = {Family.HTTP: "tried", Family.TCP: "connected"}
+_ARRIVED = {Family.HTTP: "arrived", Family.TCP: "accepted"}
+
+
+def _signal(
+    name: str, where: str, observation: Observation, query: str, measured: str, limit: str, *, breached: bool
+) -> Signal:
+    return Signal(
+        name=name,
+        where=where,
+        measured=measured,
+        limit=limit,
+        verdict=Verdict.HEALTHY,
+        breached=breached,
+        window=f"{observation.window:.0f}s",
+        query=observation.queries.get(query, ""),
+    )
+
+
+def survival(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
+    """One signal per edge that tried often enough; needs full sight of the destination."""
+    before = edges_before(baseline)
+    lost = []
+    bearing = 0
+    for edge in observation.edges:
+        known = before.get(edge_key(edge))
+        if known is None or known.arrived <= 0 or edge.tried < ATTEMPTS or edge.service == PASSTHROUGH:
+            continue
+        bearing += 1
+        signal = _signal(
+            SURVIVAL,
+            place(edge, known),
+            observation,
+            _ARRIVED[edge.family],
+            f"{edge.tried:.0f} tried at the source, {edge.arrived:.0f} seen at the destination",
+            f"some of {ATTEMPTS} or more",
+            breached=edge.arrived <= 0,
+        )
+        lost.append(signal) if signal.breached else None
+        yield signal
+    if len(lost) >= 2 and 2 * len(lost) > bearing:
+        yield _catastrophe(lost, bearing, observation)
+
+
+def _catastrophe(lost: Sequence[Signal], bearing: int, observation: Observation) -> Signal:
+    return Signal(
+        name=SURVIVAL,
+        where="most edges",
+        measured=f"{len(lost)} of {bearing} edges lost at once: {', '.join(signal.where for signal in lost[:3])}",
+        limit="no more than half",
+        verdict=Verdict.HEALTHY,
+        breached=True,
+        catastrophe=True,
+        window=f"{observation.window:.0f}s",
+        query=lost[0].query,
+    )
+
+
+def errors(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
+    """The failed share at the source, per edge."""
+    before = edges_before(baseline)
+    for edge in observation.edges:
+        if edge.tried < ATTEMPTS:
+            continue
+        known = before.get(edge_key(edge))
+        limit = STRANGER if known is None or not known.at_source else bound(known.errors, known.noise, edge.tried)
+        ratio = min(1.0, edge.failed / edge.tried)
+        yield _signal(
+            ERRORS,
+            place(edge, known),
+            observation,
+            _TRIED[edge.family] if edge.family is Family.HTTP else "disconnected",
+            f"{ratio:.1%} of {edge.tried:.0f} failed at the source",
+            f"{min(limit, 1.0):.1%}, and {BAD} failures",
+            breached=edge.failed >= BAD and ratio > limit and _goes_on(edge.recent_failed, edge.recent_tried, limit),
+        )
+
+
+def _goes_on(bad: float | None, events: float | None, limit: float) -> bool:
+    """The last scrape interval is over the limit, too; one burst would otherwise breach two windows."""
+    if bad is None or events is None:
+        return True
+    return bad > 0 and bad / max(events, bad) > limit
+
+
+def destination(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
+    """The failed and refused share at the destinations, for the whole namespace."""
+    requests, bad = observation.destination_requests, observation.destination_errors
+    if requests < ATTEMPTS:
+        return
+    limit = bound(baseline.destination_errors, baseline.destination_noise, requests)
+    yield _signal(
+        DESTINATION,
+        "all workloads",
+        observation,
+        "arrived",
+        f"{min(1.0, bad / requests):.1%} of {requests:.0f} answered with 5xx or 403",
+        f"{min(limit, 1.0):.1%}, and {BAD} failures",
+        breached=bad >= BAD
+        and bad / requests > limit
+        and _goes_on(observation.recent_errors, observation.recent_requests, limit),
+    )
+
+
+def pools(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
+    """TCP edges of few connections, which lived before."""
+    now = {edge_key(edge): edge for edge in observation.edges}
+    for known in baseline.edges:
+        if known.family is not Family.TCP or not (known.received_bytes > 0 or known.arrived > 0):
+            continue
+        edge = now.get(edge_key(known))
+        if edge is None or edge.tried >= ATTEMPTS:
+            continue
+        broken = edge.failed >= BROKEN_POOL and edge.arrived <= 0 and edge.received_bytes <= 0
+        yield _signal(
+            TCP,
+            place(known, known),
+            observation,
+            "disconnected",
+            f"{edge.failed:.0f} connections broken, {edge.received_bytes:.0f} bytes arrived",
+            f"bytes arrive, or fewer than {BROKEN_POOL} break",
+            breached=broken,
+        )
+
+
+def silence(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
+    """Edges that carried traffic and carry none at either end."""
+    now = {edge_key(edge): edge for edge in observation.edges}
+    due = [edge for edge in baseline.edges if _due(edge, observation.window)]
+    silent = [edge for edge in due if _silent(now.get(edge_key(edge)))]
+    for known in silent:
+        yield _silent_edge(known, observation)
+    if len(due) >= MANY and 2 * len(silent) > len(due):
+        names = ", ".join(place(edge, edge) for edge in silent[:3])
+        yield _signal(
+            SILENCE,
+            "most edges",
+            observation,
+            "tried",
+            f"{len(silent)} of {len(due)} edges are silent at both ends: {names}",
+            "no more than half together",
+            breached=True,
+        )
+
+
+def _due(edge: EdgeBaseline, window: float) -> bool:
+    """It had so much traffic, and so short pauses, that a window without any is strange."""
+    return max(edge.tried, edge.arrived) * window >= ATTEMPTS and window > 1.5 * edge.longest_pause
+
+
+def _silent(edge: EdgeSample | None) -> bool:
+    return edge is None or not (edge.tried or edge.arrived or edge.received_bytes)
+
+
+def _silent_edge(known: EdgeBaseline, observation: Observation) -> Signal:
+    """With both ends scraped the caller stopped; with the destination alone, it may be refused."""
+    rate = max(known.tried, known.arrived)
+    measured = f"nothing in {observation.window:.0f}s, {rate:.2f}/s before"
+    if known.at_source:
+        where = place(known, known)
+        return _signal(SILENCE, where, observation, "tried", measured, "reported only", breached=False)
+    return _signal(
+        SURVIVAL,
+        place(known, known),
+        observation,
+        _ARRIVED[known.family],
+        f"{measured}; the caller's proxy is not scraped",
+        f"no pause longer than its longest one, {known.longest_pause:.0f}s",
+        breached=True,
+    )

@@ -1,0 +1,119 @@
+"""JSON for programs: versioned, whole, in the same words as the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from rollout.record.run import Run
+from rollout.report import lifecycle
+from rollout.report.endings import title
+from rollout.report.redact import redact_all
+
+#: Minor: a field was added. Major: one changed its meaning or went away.
+FORMAT_VERSION = "1.0"
+
+
+def plan_json(run: Run) -> dict[str, Any]:
+    """A plan: what was found, what would change, what stands in the way.
+
+    `result` is null while the run goes on; times are RFC 3339 in UTC, durations are seconds.
+    """
+    length = lifecycle.estimate(run)
+    kinds = [lifecycle.action(write.change) for write in run.writes]
+    return _plain(
+        {
+            **_common(run),
+            "changes": [_change(run, write) for write in run.writes],
+            "totals": {
+                "add": kinds.count("add"),
+                "change": kinds.count("change"),
+                "remove": kinds.count("remove"),
+                "blocked": int(bool(run.blocked or lifecycle.blocking(run))),
+            },
+            "estimate_seconds": length.total_seconds() if length else None,
+        }
+    )
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """A run: a plan's fields, and how far it is."""
+    return {
+        **plan_json(run),
+        **_plain(
+            {
+                "entered": run.entered,
+                "updated": run.updated,
+                "seq": run.seq,
+                "held": run.held,
+                "watch": run.watch,
+                "signals": run.signals,
+                "proofs": run.proofs,
+                "recap": lifecycle.tally(run),
+            }
+        ),
+    }
+
+
+def batch_json(runs: Sequence[Run]) -> dict[str, Any]:
+    """Several runs of one command."""
+    return {"format_version": FORMAT_VERSION, "runs": [run_json(run) for run in runs]}
+
+
+def _common(run: Run) -> dict[str, Any]:
+    spec, end = run.spec, run.result
+    return {
+        "format_version": FORMAT_VERSION,
+        "run": run.id,
+        "namespace": spec.namespace,
+        "dry_run": spec.plan,
+        "started": spec.started,
+        "origin": spec.origin,
+        "playbook": {"name": spec.playbook_name, "sha": spec.playbook_sha},
+        "state": run.state,
+        "why": run.why,
+        "result": {"outcome": end.name.lower(), "label": title(run, end).lower(), "exit_code": end.exit_code}
+        if end
+        else None,
+        "sentence": run.sentence,
+        "next": run.next,
+        "blocked": run.blocked,
+        "checks": run.checks,
+        "evidence": run.evidence,
+        "mutual_share": {
+            str(edge_family): run.evidence.share(edge_family)
+            for edge_family in sorted({edge.family for edge in run.evidence.edges})
+        }
+        if run.evidence
+        else {},
+        "baseline": run.baseline,
+        "waivers": spec.waivers,
+        "exemptions": spec.exemptions,
+        "fixed": spec.fixed,
+    }
+
+
+def _change(run: Run, write: Any) -> dict[str, Any]:
+    change = write.change
+    return {
+        "object": str(change.ref),
+        "ref": change.ref,
+        "action": lifecycle.action(change),
+        "fields": [{"field": f, "before": b, "after": a} for f, b, a in lifecycle.fields(change)],
+        "before": change.before,
+        "after": change.after,
+        "undo": [{"field": f, "before": b, "after": a} for f, b, a in lifecycle.fields(change.inverse)],
+        "server_dry_run": lifecycle.accepted(write),
+        "blocked_by": [result.check for result in lifecycle.blocking(run)] if change.strict else [],
+        "done": write.done,
+        "undone": write.undone,
+        "failed": write.failed,
+        "reason": write.reason,
+    }
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = redact_all(msgspec.to_builtins(value))
+    return plain

@@ -1,0 +1,36 @@
+"""The table of exit codes, printed from the one enum that decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollout.errors import Outcome
+from rollout.report.layout import Style, wrap
+
+_CODE = 6
+
+
+def _rows() -> Iterator[tuple[int, list[Outcome]]]:
+    codes = sorted({outcome.exit_code for outcome in Outcome})
+    for code in codes:
+        yield code, [outcome for outcome in Outcome if outcome.exit_code == code]
+
+
+def exit_codes(style: Style | None = None) -> list[str]:
+    """For a terminal: code, each end with its meaning, and what may have changed in the cluster."""
+    style = style or Style()
+    lines = [style.paint(f"{'CODE':<{_CODE}}END, MEANING, AND WHAT CHANGED", "bold")]
+    for code, outcomes in _rows():
+        for number, outcome in enumerate(outcomes):
+            head = f"{code if not number else '':<{_CODE}}"
+            text = f"{outcome.label}: {outcome.meaning} (changed: {outcome.changed})"
+            lines += wrap(text, style, first=head, rest=" " * (_CODE + 2))
+    return lines
+
+
+def exit_codes_markdown() -> list[str]:
+    """For the docs."""
+    lines = ["| code | end | meaning | cluster changed? |", "|---|---|---|---|"]
+    for code, outcomes in _rows():
+        lines += [f"| {code} | {o.label} | {o.meaning} | {o.changed} |" for o in outcomes]
+    return lines

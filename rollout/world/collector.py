@@ -1,0 +1,132 @@
+"""Answers reads: one list per kind, one set of queries for all namespaces that ask the same, and never an exception.
+
+What could not be read is an `Unreadable` in the world, because to know that is a finding, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
+from rollout.model.istio import PeerAuthentication
+from rollout.model.kubernetes import ConfigMap
+from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Right
+from rollout.world.bodies import body_of
+from rollout.world.history import config_maps, read_traffic
+from rollout.world.live import read_before, read_observed, read_propagation
+from rollout.world.reads import (
+    Analysis,
+    Before,
+    DryRun,
+    Objects,
+    Observed,
+    Propagation,
+    Read,
+    ReferencedConfigMaps,
+    Rights,
+    Traffic,
+)
+from rollout.world.sources import Sources, unreadable
+from rollout.world.world import Reading, Unreadable, World
+
+R = TypeVar("R", bound=Read)
+
+#: Answers of the server that are its words on the change itself.
+_REFUSALS = (Rejected, Forbidden, Conflict, Exists, Gone, NotFound)
+
+
+def collect(
+    reads: Iterable[Read], cluster: Cluster, metrics: Metrics, analyzer: Analyzer, world: World, now: datetime
+) -> dict[Read, Reading]:
+    """An answer for every read, all with the age `now`.
+
+    Args:
+        reads: in any order; objects are read first, so that traffic can use them.
+        world: what is known already; saves lists, and may be empty.
+        now: when this collection began.
+    """
+    wanted = list(dict.fromkeys(reads))
+    sources = Sources(cluster, metrics, world)
+    answers: dict[Read, Reading] = {}
+
+    def keep(found: dict[Any, Any]) -> None:
+        answers.update({read: Reading(now, value) for read, value in found.items()})
+
+    keep({read: _objects(read, cluster) for read in wanted if isinstance(read, Objects)})
+    sources.learn(dict(answers))
+    for read in wanted:
+        match read:
+            case Rights():
+                keep({read: _rights(read, cluster)})
+            case DryRun():
+                keep({read: _dry_run(read, cluster)})
+            case Analysis():
+                keep({read: _analysis(read, analyzer)})
+            case ReferencedConfigMaps():
+                keep({read: _config_maps(read, sources)})
+            case _:
+                pass
+    for observed in _alike(wanted, Observed, lambda read: (read.window, read.match)):
+        keep(read_observed(observed, sources))
+    for taken in _alike(wanted, Propagation, lambda read: (read.since, read.match)):
+        keep(read_propagation(taken, sources))
+    for before in _alike(wanted, Before, lambda read: (read.window, read.match)):
+        keep(read_before(before, sources))
+    for traffic in _alike(wanted, Traffic, lambda read: (read.look_back, read.match)):
+        keep(read_traffic(traffic, sources))
+    return answers
+
+
+def _alike(reads: Iterable[Read], kind: type[R], key: Callable[[R], Hashable]) -> Iterable[Sequence[R]]:
+    groups: dict[Hashable, list[R]] = {}
+    for read in reads:
+        if isinstance(read, kind):
+            groups.setdefault(key(read), []).append(read)
+    return groups.values()
+
+
+def _objects(read: Objects, cluster: Cluster) -> tuple[Any, ...] | Unreadable:
+    try:
+        return cluster.list(read.kind)
+    except ClusterError as error:
+        return unreadable(error, Right("list", read.kind.RESOURCE))
+
+
+def _rights(read: Rights, cluster: Cluster) -> tuple[Right, ...] | Unreadable:
+    try:
+        return tuple(right for right in read.rights if not cluster.allowed(right))
+    except ClusterError as error:
+        return unreadable(error)
+
+
+def _dry_run(read: DryRun, cluster: Cluster) -> str | Unreadable:
+    """'' or the server's words; an admission webhook refuses with 403 as well as with 4xx."""
+    change, ref = read.change, read.change.ref
+    try:
+        if change.after is None:
+            cluster.delete(PeerAuthentication, ref.namespace, ref.name, uid=change.uid, dry_run=True)
+        elif change.before is None:
+            cluster.create(PeerAuthentication, ref.namespace, body_of(change), dry_run=True)
+        else:
+            cluster.patch(PeerAuthentication, ref.namespace, ref.name, body_of(change), dry_run=True)
+    except _REFUSALS as refusal:
+        return refusal.problem
+    except ClusterError as error:
+        return unreadable(error)
+    return ""
+
+
+def _analysis(read: Analysis, analyzer: Analyzer) -> tuple[AnalyzerMessage, ...] | Unreadable:
+    try:
+        return analyzer.analyze(read.namespace)
+    except RolloutError as error:
+        return unreadable(error)
+
+
+def _config_maps(read: ReferencedConfigMaps, sources: Sources) -> tuple[ConfigMap, ...] | Unreadable:
+    try:
+        return config_maps(read.names, sources)
+    except ClusterError as error:
+        return unreadable(error, Right("get", ConfigMap.RESOURCE))

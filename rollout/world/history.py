@@ -1,0 +1,252 @@
+"""Reads the look-back of many namespaces with the queries of one: a day at a time, a heavy one in halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
+from rollout.mesh.injection import captured
+from rollout.mesh.workloads import workload
+from rollout.model.kubernetes import (
+    APIService,
+    ConfigMap,
+    CronJob,
+    CustomResourceDefinition,
+    DaemonSet,
+    Deployment,
+    Ingress,
+    MutatingWebhookConfiguration,
+    Pod,
+    PodMonitor,
+    Service,
+    ServiceMonitor,
+    StatefulSet,
+    ValidatingWebhookConfiguration,
+)
+from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
+from rollout.ports import Answer, Right
+from rollout.world import queries
+from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
+from rollout.world.holes import Span, gaps
+from rollout.world.queries import Scope, SightMetric
+from rollout.world.reads import Traffic
+from rollout.world.sight import proxies
+from rollout.world.sources import Sights, Sources, unreadable
+from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
+from rollout.world.world import Unreadable
+
+T = TypeVar("T")
+
+#: Prometheus forgets a sample after five minutes: finer steps show nothing more.
+STEP = 300.0
+#: Below this a slice is not halved any more.
+SMALLEST = timedelta(minutes=30)
+#: A pod is in Prometheus' service discovery only after a while.
+START = timedelta(minutes=2)
+HOUR = timedelta(hours=1)
+
+
+def read_traffic(reads: Sequence[Traffic], sources: Sources) -> dict[Traffic, Evidence | Unreadable]:
+    """Evidence for reads that differ in nothing but namespace, holes and since; all unreadable when a query fails."""
+    try:
+        return _History(reads, sources).answers()
+    except MetricsError as error:
+        why = unreadable(error)
+    except ClusterError as error:
+        why = unreadable(error, Right("list", Pod.RESOURCE))
+    return dict.fromkeys(reads, why)
+
+
+class _History:
+    def __init__(self, reads: Sequence[Traffic], sources: Sources) -> None:
+        self.reads = reads
+        self.sources = sources
+        self.scope = Scope(tuple(sorted({read.namespace for read in reads})), reads[0].match)
+        self.end = sources.at
+        self.start = self.end - timedelta(seconds=reads[0].look_back)
+        self.warnings: list[str] = []
+
+    def answers(self) -> dict[Traffic, Evidence | Unreadable]:
+        sights = self.sources.sights(self.scope.namespaces, self.scope.match)
+        self.warnings.extend(sights.warnings)
+        parts = [part for span in slices(self.start, self.end) for part in self._parts(span)]
+        edges = merge(parts, self._ask(queries.open_connections(self.scope)), self.end)
+        unlabelled = {s.labels.get("namespace", "") for s in self._ask(queries.unlabelled(self.scope)).samples}
+        plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
+        hours = self._hours(tuple(plain), edges) if plain else {}
+        blank, missed = self._attendance(sights)
+        clues = self._clues(edges)
+        return {
+            read: conclude(
+                read,
+                self.end,
+                Known(
+                    sight=sights.of[read.namespace],
+                    edges=edges.get(read.namespace, ()),
+                    gaps=blank.get(read.namespace, ()),
+                    unscraped=missed.get(read.namespace, {}),
+                    unlabelled=read.namespace in unlabelled,
+                    workloads=self._workloads(read.namespace),
+                    hours=hours,
+                    suspects=_suspects(edges.get(read.namespace, ()), clues),
+                    warnings=tuple(dict.fromkeys(self.warnings)),
+                    query=queries.existence(Scope((read.namespace,), read.match), Family.HTTP, read.look_back, True),
+                ),
+            )
+            for read in self.reads
+        }
+
+    def _ask(self, promql: str, at: datetime | None = None) -> Answer:
+        answer = self.sources.metrics.query(promql, at or self.end)
+        self.warnings.extend(answer.warnings)
+        return answer
+
+    def _parts(self, span: Slice) -> Iterator[Part]:
+        for family in Family:
+            yield from _halving(span, lambda part, family=family: [self._part(part, family)])  # type: ignore[misc]
+
+    def _part(self, span: Slice, family: Family) -> Part:
+        wide = span.seconds + OVERLAP.total_seconds()
+        existing = self._ask(queries.existence(self.scope, family, wide), span.end)
+        volume = self._ask(queries.volume(self.scope, family, span.seconds), span.end)
+        return Part(span, family, existing, volume)
+
+    def _hours(
+        self, namespaces: tuple[str, ...], edges: dict[str, tuple[Edge, ...]]
+    ) -> dict[EdgeId, tuple[datetime, ...]]:
+        """The hours of each plaintext edge: costs a second look, so only where there is one."""
+        scope = Scope(namespaces, self.scope.match)
+        families = sorted({e.family for name in namespaces for e in edges[name] if not e.mutual})
+        found: dict[EdgeId, set[datetime]] = {}
+        for family in families:
+            promql = queries.existence(scope, family, HOUR.total_seconds(), True)
+            for span in slices(self.start, self.end):
+                for key, time in _halving(span, lambda part, f=family, q=promql: self._sighted(part, f, q)):  # type: ignore[misc]
+                    found.setdefault(key, set()).add(time)
+        return {key: tuple(sorted(times)) for key, times in found.items()}
+
+    def _sighted(self, span: Slice, family: Family, promql: str) -> list[tuple[EdgeId, datetime]]:
+        hours = max(1, round(span.seconds / HOUR.total_seconds()))
+        first = span.end - (hours - 1) * HOUR
+        answer = self.sources.metrics.query_range(promql, first, span.end, HOUR.total_seconds())
+        self.warnings.extend(answer.warnings)
+        return [
+            (identity(edge_of(series.labels, family)), time) for series in answer.series for time, _ in series.points
+        ]
+
+    def _attendance(self, sights: Sights) -> tuple[dict[str, tuple[Span, ...]], dict[str, dict[str, float]]]:
+        """Spans without any scrape, and the seconds that single pods missed, per namespace."""
+        blank: dict[str, tuple[Span, ...]] = {}
+        missed: dict[str, dict[str, float]] = {}
+        for metric in sorted({sight.metric for sight in sights.of.values()}):
+            names = tuple(name for name in self.scope.namespaces if sights.of[name].metric == metric)
+            scope = Scope(names, self.scope.match)
+            blank |= self._gaps(scope, SightMetric(metric))
+            seen = self._attended(scope, SightMetric(metric))
+            for name in names:
+                missed[name] = self._missed(name, seen, sights.of[name])
+        return blank, missed
+
+    def _gaps(self, scope: Scope, metric: SightMetric) -> dict[str, tuple[Span, ...]]:
+        step = max(STEP, (self.end - self.start).total_seconds() / 5000)
+        answer = self.sources.metrics.query_range(queries.presence(scope, metric), self.start, self.end, step)
+        self.warnings.extend(answer.warnings)
+        times = {series.labels.get("namespace", ""): [time for time, _ in series.points] for series in answer.series}
+        between = timedelta(seconds=step)
+        return {name: gaps(times.get(name, []), self.start, self.end, between) for name in scope.namespaces}
+
+    def _attended(self, scope: Scope, metric: SightMetric) -> dict[tuple[str, str], float]:
+        total: dict[tuple[str, str], float] = {}
+
+        def count(span: Slice) -> list[Answer]:
+            return [self._ask(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
+
+        for span in slices(self.start, self.end):
+            for answer in _halving(span, count):
+                for sample in answer.samples:
+                    key = (sample.labels.get("namespace", ""), sample.labels.get("pod", ""))
+                    total[key] = total.get(key, 0.0) + sample.value
+        return total
+
+    def _missed(self, namespace: str, seen: dict[tuple[str, str], float], sight: Sight) -> dict[str, float]:
+        """Pods that were not scraped for more than a tenth of the look-back while they lived."""
+        found: dict[str, float] = {}
+        for pod in proxies(self.sources.within(Pod, namespace)):
+            born = pod.metadata.creation_timestamp
+            since = max(self.start, born + START) if born else self.start
+            steps = self.end.timestamp() // STEP - since.timestamp() // STEP
+            lost = (steps - seen.get((namespace, pod.name), 0.0)) * STEP
+            if pod.name in sight.expected and lost > 0.1 * (self.end - self.start).total_seconds():
+                found[pod.name] = lost
+        return found
+
+    def _workloads(self, namespace: str) -> dict[str, datetime]:
+        """The workloads that receive through a sidecar, and since when they exist."""
+        pods = self.sources.within(Pod, namespace)
+        serving = {workload(pod) for pod in proxies(pods) if captured(pod)}
+        created: dict[str, datetime] = {}
+        for kind in (Deployment, StatefulSet, DaemonSet):
+            for item in self.sources.readable(kind, namespace):
+                if item.ref in serving and item.metadata.creation_timestamp is not None:
+                    created[str(item.ref)] = item.metadata.creation_timestamp
+        return created
+
+    def _clues(self, edges: dict[str, tuple[Edge, ...]]) -> Clues | None:
+        """Read only when there is a caller without a name."""
+        if all(edge.mutual or edge.source.named for found in edges.values() for edge in found):
+            return None
+        of = self.sources.readable
+        pods = of(Pod) or tuple(pod for name in self.scope.namespaces for pod in of(Pod, name))
+        jobs = of(CronJob)
+        return Clues(
+            pods=pods,
+            services=of(Service),
+            ingresses=of(Ingress),
+            service_monitors=of(ServiceMonitor),
+            pod_monitors=of(PodMonitor),
+            mutating=of(MutatingWebhookConfiguration),
+            validating=of(ValidatingWebhookConfiguration),
+            api_services=of(APIService),
+            definitions=of(CustomResourceDefinition),
+            cron_jobs=jobs,
+            config_maps=config_maps(references(pods, jobs), self.sources),
+        )
+
+
+def _suspects(edges: Sequence[Edge], clues: Clues | None) -> dict[EdgeId, tuple[Suspect, ...]]:
+    if clues is None:
+        return {}
+    return {identity(edge): suspects(edge, clues) for edge in edges if not edge.mutual and not edge.source.named}
+
+
+def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]:
+    """The ConfigMaps of these `namespace/name` that are there and may be read, at most 50.
+
+    Raises:
+        ClusterError: the API does not answer, which says nothing of any of them.
+    """
+    found = []
+    for full in names[:CONFIG_MAPS]:
+        namespace, _, name = full.partition("/")
+        try:
+            found.append(sources.cluster.get(ConfigMap, namespace, name))
+        except ClusterError as error:
+            if not isinstance(error, NotFound) and error.status != 403:
+                raise
+    return tuple(found)
+
+
+def _halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
+    """All answers for the span, in smaller and smaller parts while Prometheus says that it is too heavy.
+
+    Raises:
+        QueryTooHeavy: the smallest part still is.
+    """
+    try:
+        return list(ask(span))
+    except QueryTooHeavy:
+        if span.end - span.start <= SMALLEST:
+            raise
+        return [answer for half in span.halves for answer in _halving(half, ask)]

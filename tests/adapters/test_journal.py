@@ -1,0 +1,404 @@
+"""The journal: fence, requests of others, lost answers, mirror."""
+
+from __future__ import annotations
+
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout.adapters.journal import ConfigMapJournal, label
+from rollout.adapters.memory import MemoryJournal
+from rollout.adapters.mirror import state_folder
+from rollout.errors import Exists, NotFound, NotOurs, RecordError, Unreachable
+from rollout.model.judgement import Verdict
+from rollout.ports import Heard, Journal
+from rollout.record.events import (
+    NOTES,
+    Ended,
+    Fact,
+    Held,
+    Moved,
+    Noted,
+    ProofKind,
+    Proven,
+    Requested,
+    RequestKind,
+    Resumed,
+    Started,
+    Ticks,
+)
+from rollout.record.run import fold
+from rollout.record.spec import Spec
+from rollout.record.state import State
+
+NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+RUN, NS = "production-20260302-1000-b4", "production"
+KEY = ("ConfigMap", NS, f"rollout-{RUN}")
+
+
+def started(run: str = RUN) -> Started:
+    return Started(t=NOW, seq=1, spec=Spec(run=run, namespace=NS, tasks=(), started=NOW))
+
+
+def proof(seq: int, detail: str = "") -> Proven:
+    return Proven(t=NOW + timedelta(seconds=seq), seq=seq, of=ProofKind.RIGHTS, ok=True, detail=detail)
+
+
+def tick(seq: int, at: int, verdict: Verdict = Verdict.HEALTHY) -> Ticks:
+    due = NOW + timedelta(seconds=at)
+    return Ticks(t=due, seq=seq, verdict=verdict, since=due, until=due, n=1, sight=15.1)
+
+
+def stop() -> Requested:
+    return Requested(t=NOW + timedelta(seconds=90), kind=RequestKind.STOP, by="ana")
+
+
+@pytest.fixture
+def journal(cluster: Any, tmp_path: Path) -> ConfigMapJournal:
+    """A journal with one run that has begun."""
+    made = ConfigMapJournal(cluster, tmp_path)
+    made.create(started())
+    return made
+
+
+def facts(cluster: Any, folder: Path) -> tuple[Fact, ...]:
+    """What the cluster has, after proof that the mirror has the same."""
+    other = ConfigMapJournal(cluster, folder)
+    there = tuple(e for e in other.load(RUN, NS) if not isinstance(e, NOTES))
+    here = tuple(e for e in other.mirror.read(RUN) if not isinstance(e, NOTES))
+    assert fold(here) == fold(there)
+    return there
+
+
+def test_it_fulfils_the_port(journal: ConfigMapJournal) -> None:
+    """mypy holds the signatures; the folder is where the mirror lies."""
+    port: Journal = journal
+    memory: Journal = MemoryJournal()
+    assert port.folder(RUN).endswith(RUN)
+    assert memory.folder(RUN) == ""
+
+
+def test_a_run_is_one_labelled_configmap_with_a_key_an_event(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """Name, labels and keys are what people and other tools select by."""
+    journal.append(RUN, NS, proof(2))
+    made = cluster.objects[KEY]
+    assert sorted(made["data"]) == ["e00000001", "e00000002"]
+    assert made["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "rollout", "rollout.dev/run-id": RUN}
+    assert facts(cluster, tmp_path) == (started(), proof(2))
+
+
+def test_notes_stay_on_this_machine(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """The cluster gets facts only."""
+    journal.append(RUN, NS, Noted(t=NOW, seq=2, text="hello"))
+    assert len(cluster.objects[KEY]["data"]) == 1
+    assert [type(e) for e in journal.mirror.read(RUN)] == [Started, Noted]
+    assert facts(cluster, tmp_path) == (started(),)
+
+
+def test_the_mirror_is_private(journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """Nobody else reads a run's folder."""
+    folder = tmp_path / RUN
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "journal.jsonl").stat().st_mode) & 0o077 == 0
+
+
+def test_creating_the_same_run_again_is_as_good_as_once(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """A repeated first write is recognised; another run of that name is not."""
+    ConfigMapJournal(cluster, tmp_path / "b").create(started())
+    journal.append(RUN, NS, proof(2))
+    with pytest.raises(Exists):
+        ConfigMapJournal(cluster, tmp_path / "c").create(started())
+
+
+def test_a_creation_whose_answer_is_lost_counts(cluster: Any, tmp_path: Path) -> None:
+    """What is there is what we wrote."""
+    cluster.lose_answers = 1
+    made = ConfigMapJournal(cluster, tmp_path)
+    made.create(started())
+    made.append(RUN, NS, proof(2))
+    assert facts(cluster, tmp_path) == (started(), proof(2))
+
+
+def test_a_request_is_heard_instead_of_an_append(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """The event in hand is dropped everywhere, and the next one continues behind the request."""
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    with pytest.raises(Heard) as heard:
+        journal.append(RUN, NS, proof(2, "dropped"))
+    assert [(r.kind, r.by, r.seq) for r in heard.value.requests] == [(RequestKind.STOP, "ana", 2)]
+    journal.append(RUN, NS, proof(3))
+    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3]
+    assert "dropped" not in (tmp_path / RUN / "journal.jsonl").read_text()
+
+
+def test_a_request_that_slips_in_during_the_write_is_heard(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """The fence holds between reading and writing too."""
+    other = ConfigMapJournal(cluster, tmp_path / "other")
+    cluster.before_write.append(lambda: other.request(RUN, NS, stop()))
+    with pytest.raises(Heard):
+        journal.append(RUN, NS, proof(2))
+    assert [type(e) for e in facts(cluster, tmp_path)] == [Started, Requested]
+
+
+def test_a_request_is_tried_again_when_the_run_writes_at_the_same_time(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """It lands behind the run's event."""
+    cluster.before_write.append(lambda: journal.append(RUN, NS, proof(2)))
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    with pytest.raises(Heard):
+        journal.append(RUN, NS, proof(3))
+    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3]
+
+
+def test_another_process_that_goes_on_makes_the_run_not_ours(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """Any fact but a request; nothing is written, and the event in hand is not in the mirror."""
+    other = ConfigMapJournal(cluster, tmp_path / "other")
+    other.load(RUN, NS)
+    other.append(RUN, NS, Resumed(t=NOW, seq=2, by="ben"))
+    for _ in range(2):
+        with pytest.raises(NotOurs, match=RUN):
+            journal.append(RUN, NS, proof(2, "mine"))
+    assert "mine" not in json.dumps(cluster.objects[KEY]["data"])
+    assert "mine" not in (tmp_path / RUN / "journal.jsonl").read_text()
+
+
+def test_an_append_whose_answer_is_lost_counts(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """Our own key with our own content is our own write."""
+    cluster.lose_answers = 1
+    journal.append(RUN, NS, proof(2))
+    journal.append(RUN, NS, proof(3))
+    assert facts(cluster, tmp_path) == (started(), proof(2), proof(3))
+
+
+def test_what_an_outage_kept_back_is_written_with_the_next_event(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """The mirror has it meanwhile."""
+    cluster.down = True
+    with pytest.raises(Unreachable):
+        journal.append(RUN, NS, proof(2))
+    assert len(journal.mirror.read(RUN)) == 2
+    cluster.down = False
+    journal.append(RUN, NS, proof(3))
+    assert facts(cluster, tmp_path) == (started(), proof(2), proof(3))
+
+
+def test_what_an_outage_kept_back_survives_a_request_with_its_number(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """It was folded long ago, so it is not dropped, and stands behind the request."""
+    cluster.down = True
+    with pytest.raises(Unreachable):
+        journal.append(RUN, NS, proof(2))
+    cluster.down = False
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    with pytest.raises(Heard):
+        journal.append(RUN, NS, proof(3))
+    journal.append(RUN, NS, proof(3))
+    assert sorted(cluster.objects[KEY]["data"]) == ["e00000001", "e00000002", "e00000002a", "e00000003"]
+    assert [type(e) for e in facts(cluster, tmp_path)] == [Started, Requested, Proven, Proven]
+
+
+def test_a_deleted_configmap_is_made_anew(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """From what this process knows."""
+    journal.append(RUN, NS, proof(2))
+    del cluster.objects[KEY]
+    journal.append(RUN, NS, proof(3))
+    assert facts(cluster, tmp_path) == (started(), proof(2), proof(3))
+
+
+def test_an_event_that_somebody_removed_is_written_again(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """A run's history does not shrink."""
+    journal.append(RUN, NS, proof(2))
+    del cluster.objects[KEY]["data"]["e00000002"]
+    cluster.objects[KEY]["metadata"]["resourceVersion"] = "7"
+    journal.append(RUN, NS, proof(3))
+    assert facts(cluster, tmp_path) == (started(), proof(2), proof(3))
+
+
+def test_an_event_that_somebody_changed_stops_us(cluster: Any, journal: ConfigMapJournal) -> None:
+    """We no longer know what is true."""
+    cluster.objects[KEY]["data"]["e00000001"] = "{}"
+    cluster.objects[KEY]["metadata"]["resourceVersion"] = "7"
+    with pytest.raises(NotOurs):
+        journal.append(RUN, NS, proof(2))
+
+
+def test_ticks_are_merged_until_five_minutes_are_over(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """The first of a verdict at once, then one event for five minutes."""
+    for number in range(25):
+        journal.append(RUN, NS, tick(2 + number, 15 * number))
+    assert [(e.seq, e.n) for e in facts(cluster, tmp_path) if isinstance(e, Ticks)] == [(2, 1), (23, 21)]
+    journal.flush()
+    last = facts(cluster, tmp_path)[-1]
+    assert isinstance(last, Ticks)
+    assert (last.seq, last.n, last.until) == (26, 3, NOW + timedelta(seconds=360))
+
+
+def test_a_change_of_verdict_is_written_at_once(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """With what waited before it."""
+    for number in range(4):
+        journal.append(RUN, NS, tick(2 + number, 15 * number))
+    journal.append(RUN, NS, tick(6, 60, Verdict.REGRESSION))
+    ticks = [e for e in facts(cluster, tmp_path) if isinstance(e, Ticks)]
+    assert [(e.verdict, e.n) for e in ticks] == [
+        (Verdict.HEALTHY, 1),
+        (Verdict.HEALTHY, 3),
+        (Verdict.REGRESSION, 1),
+    ]
+
+
+def test_ticks_that_wait_are_written_before_another_fact(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """In one write."""
+    journal.append(RUN, NS, tick(2, 0))
+    journal.append(RUN, NS, tick(3, 15))
+    before = len(cluster.writes)
+    journal.append(RUN, NS, proof(4))
+    assert len(cluster.writes) == before + 1
+    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3, 4]
+
+
+def test_a_request_is_heard_with_the_next_tick(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """Not after five minutes; the tick was not appended, and may be given again."""
+    journal.append(RUN, NS, tick(2, 0))
+    journal.append(RUN, NS, tick(3, 15))
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    with pytest.raises(Heard):
+        journal.append(RUN, NS, tick(4, 30))
+    journal.append(RUN, NS, tick(4, 30))
+    journal.flush()
+    run = fold(facts(cluster, tmp_path))
+    assert (run.watch.ticks, run.stop is not None, run.seq) == (3, True, 4)
+
+
+def test_a_held_tick_and_an_outage_are_no_error(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """Nothing had to be written."""
+    journal.append(RUN, NS, tick(2, 0))
+    cluster.down = True
+    journal.append(RUN, NS, tick(3, 15))
+    cluster.down = False
+    journal.flush()
+    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3]
+
+
+def test_the_end_prunes_old_finished_runs_but_no_unfinished_one(cluster: Any, tmp_path: Path) -> None:
+    """Ten finished ones stay; what cannot be read stays too."""
+    names = [f"production-{number:02d}" for number in range(14)]
+    made = ConfigMapJournal(cluster, tmp_path)
+    for number, name in enumerate(names):
+        made.create(started(name))
+        if number != 1:
+            made.append(
+                name, NS, Moved(t=NOW, seq=2, from_=State.PLANNED, to=State.BLOCKED, why="no", outcome="BLOCKED")
+            )
+        made.append(name, NS, Ended(t=NOW, seq=3, outcome="BLOCKED"))
+    assert made.runs(NS) == (names[1], *names[4:])
+    assert made.runs("") == made.runs(NS)
+    assert made.runs("other") == ()
+
+
+def test_a_torn_last_line_is_passed_over_and_then_replaced(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """As a killed process leaves it."""
+    path = tmp_path / RUN / "journal.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"v":1,"seq":2,"t":"2026')
+    resumed = ConfigMapJournal(cluster, tmp_path)
+    assert resumed.mirror.read(RUN) == (started(),)
+    resumed.load(RUN, NS)
+    resumed.append(RUN, NS, proof(2))
+    assert resumed.mirror.read(RUN) == (started(), proof(2))
+
+
+def test_a_broken_line_inside_the_mirror_is_an_error(journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """With its place."""
+    path = tmp_path / RUN / "journal.jsonl"
+    path.write_bytes(b"nonsense\n" + path.read_bytes())
+    with pytest.raises(RecordError) as error:
+        journal.mirror.read(RUN)
+    assert error.value.where.endswith("journal.jsonl:1")
+
+
+def test_a_resumed_run_has_the_clusters_facts_and_this_machines_notes(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """Another machine went on meanwhile, and an event of ours never arrived."""
+    journal.append(RUN, NS, Noted(t=NOW + timedelta(seconds=1), seq=1, text="here"))
+    cluster.down = True
+    with pytest.raises(Unreachable):
+        journal.append(RUN, NS, proof(2, "lost"))
+    cluster.down = False
+    elsewhere = ConfigMapJournal(cluster, tmp_path / "elsewhere")
+    elsewhere.load(RUN, NS)
+    elsewhere.append(RUN, NS, proof(2, "theirs"))
+    again = ConfigMapJournal(cluster, tmp_path)
+    again.load(RUN, NS)
+    again.append(RUN, NS, proof(3))
+    assert facts(cluster, tmp_path) == (started(), proof(2, "theirs"), proof(3))
+    assert [e.text for e in again.mirror.read(RUN) if isinstance(e, Noted)] == ["here"]
+
+
+def test_a_machine_that_cannot_write_does_not_stop_the_run(cluster: Any, tmp_path: Path) -> None:
+    """The cluster's record is enough; the reason is kept."""
+    (tmp_path / "file").write_text("in the way")
+    made = ConfigMapJournal(cluster, tmp_path / "file")
+    made.create(started())
+    made.append(RUN, NS, proof(2))
+    assert len(made.load(RUN, NS)) == 2
+    assert "cannot be written" in made.mirror.error
+
+
+def test_loading_what_is_no_journal(cluster: Any, journal: ConfigMapJournal) -> None:
+    """NotFound, or a RecordError that names the ConfigMap."""
+    with pytest.raises(NotFound):
+        journal.load("nosuch", NS)
+    cluster.objects[KEY]["data"] = {"other": "x"}
+    with pytest.raises(RecordError, match=RUN):
+        ConfigMapJournal(cluster, Path("unused")).load(RUN, NS)
+
+
+def test_a_label_is_never_longer_than_63_characters() -> None:
+    """And two long runs do not share one."""
+    long = "a" * 60 + "-20260302-1000-b4"
+    assert label(RUN) == RUN
+    assert len(label(long)) <= 63
+    assert label(long) != label(long[:-1] + "5")
+
+
+def test_the_state_folder_follows_xdg() -> None:
+    """A relative value does not count."""
+    assert state_folder({"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/rollout/runs")
+    assert state_folder({"XDG_STATE_HOME": "s", "HOME": "/h"}) == Path("/h/.local/state/rollout/runs")
+
+
+def test_a_memory_journal_keeps_facts_and_notes() -> None:
+    """For plans."""
+    memory = MemoryJournal()
+    memory.create(started())
+    memory.append(RUN, NS, Noted(t=NOW, seq=1, text="x"))
+    memory.append(RUN, NS, Held(t=NOW, seq=2, on=True, why="approval"))
+    memory.request(RUN, NS, stop())
+    memory.flush()
+    assert [type(e) for e in memory.load(RUN, NS)] == [Started, Held, Requested]
+    assert len(memory.everything(RUN)) == 4
+    assert memory.runs(NS) == (RUN,)
+    with pytest.raises(Exists):
+        memory.create(started())
+    with pytest.raises(NotFound):
+        memory.load("nosuch", NS)

@@ -1,0 +1,47 @@
+"""Every shipped scenario, through the command line, ends as its file says."""
+
+from pathlib import Path
+
+import pytest
+
+from rollout.cli import main
+from rollout.lab.lab import list_scenarios
+from rollout.lab.scenario import load_scenario
+
+NAMES = [name for name, _ in list_scenarios()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_migration_ends_as_the_scenario_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code, and the end's words on the screen."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    scenario = load_scenario(name)
+    expected = scenario.expected
+    code = main(["migrate", *scenario.target, "--lab", name, "--yes", *scenario.flags])
+    out = capsys.readouterr()
+    assert expected.exit_code == code, out.out[-3000:] + out.err[-2000:]
+    assert "Traceback" not in out.out + out.err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_writes_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Safety 8: every write of a dry run is dryRun=All."""
+    from rollout.lab.lab import Lab
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    started: list[Lab] = []
+    original = Lab.start
+
+    def start(*args: object, **kwargs: object) -> Lab:
+        started.append(original(*args, **kwargs))  # type: ignore[arg-type]
+        return started[-1]
+
+    monkeypatch.setattr(Lab, "start", start)
+    main(["plan", *load_scenario(name).target, "--lab", name])
+    out = capsys.readouterr()
+    assert "Traceback" not in out.out + out.err
+    assert [w for w in started[0].store.writes if not w.dry_run and "rollout" in w.manager] == []
