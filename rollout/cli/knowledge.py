@@ -15,7 +15,7 @@ from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
-from rollout.judge.judge import SIGNALS
+from rollout.judge.signals import SIGNALS
 from rollout.model.kubernetes import ConfigMap
 from rollout.playbook.loader import shipped
 from rollout.ports import Right

@@ -310,11 +310,12 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _left(self) -> bool:
         try:
-            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            peeked: bytes = self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
             return True
+        return not peeked
 
     def _add_faults(self, request: HttpRequest) -> HttpAnswer:
         try:

@@ -36,6 +36,7 @@ def drive(runs: Sequence[Run], io: IO) -> list[Run]:
         for run, step in steps:
             if not isinstance(step, Read | Wait):
                 current[run.id] = _guarded(run, step, io)
+                world = world.written() if isinstance(step, Write | Flip | Undo) else world
                 acted = True
         if not acted and steps:
             _wait(current, steps, io)

@@ -91,15 +91,22 @@ def flip_change(run: Run, world: World) -> Change | None:
     return Change(ref=policy.ref, before=before, after=Policy(Mode.STRICT, before.ports), uid=policy.metadata.uid)
 
 
+def flipped(run: Run, world: World) -> World:
+    """The world after the flip, and after the PERMISSIVE write that comes before it where one is needed."""
+    first = relaxation(run, world)
+    relaxed = world.after(first) if first else world
+    flip = flip_change(run, relaxed)
+    return relaxed.after(flip) if flip else relaxed
+
+
 def checked(
     run: Run, world: World, now: datetime, states: set[State] | None, evidence: Evidence | None = None
 ) -> tuple[CheckResult, ...]:
     """Run the checks of these states on the world as it is and as it would be after the flip."""
-    flip = flip_change(run, world)
     analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
     view = View(
         now=world,
-        then=world.after(flip) if flip else world,
+        then=flipped(run, world),
         target=run.spec.namespace,
         root_namespace=run.spec.root_namespace,
         evidence=evidence,

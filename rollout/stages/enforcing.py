@@ -28,7 +28,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     passed = gate(args, run, world, now)
     if isinstance(passed, Move):
         return passed
-    if run.baseline is None or run.baseline.at < passed.permit.oldest_read:
+    if run.baseline != passed.baseline:
         return Learn(passed.facts)
     return Flip(passed.change, passed.permit, (passed.permit.undo_proof,))
 

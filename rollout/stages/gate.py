@@ -34,6 +34,7 @@ class Passed(msgspec.Struct, frozen=True):
 
     change: Change
     permit: Permit
+    baseline: Baseline
     facts: tuple[Checked | Baselined, ...]
 
 
@@ -77,7 +78,7 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
         checks=_digest(tuple(results)),
         undo_proof=UNPROVEN if not dry_runs else "server dry run: both accepted",
     )
-    return Passed(change, permit, (shown, Baselined(t=now, baseline=baseline)))
+    return Passed(change, permit, baseline, (shown, Baselined(t=now, baseline=baseline)))
 
 
 def _pending(run: Run, world: World, change: Change) -> bool:

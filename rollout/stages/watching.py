@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
-from rollout.judge.judge import judge
+from rollout.judge.verdict import judge
 from rollout.model.istio import PeerAuthentication
 from rollout.model.judgement import Judgement, Observation, Verdict
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Pod, StatefulSet

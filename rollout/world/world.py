@@ -13,7 +13,7 @@ from rollout.errors import Outcome
 from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec
 from rollout.model.kubernetes import Metadata, Object
 from rollout.record.change import Change
-from rollout.world.reads import Objects, Read
+from rollout.world.reads import DryRun, Objects, Read
 
 T = TypeVar("T", bound=Object)
 
@@ -66,6 +66,15 @@ class World(msgspec.Struct, frozen=True):
     def plus(self, answers: Mapping[Read, Reading]) -> World:
         """The same with these answers added."""
         return World(MappingProxyType({**self.readings, **answers}), self.changes)
+
+    def written(self) -> World:
+        """The same without what a write of ours made old, however short ago it was read."""
+        kept = {
+            read: reading
+            for read, reading in self.readings.items()
+            if not isinstance(read, DryRun) and read != Objects(PeerAuthentication)
+        }
+        return World(MappingProxyType(kept), self.changes)
 
     def need(self, *reads: Read, since: datetime | None = None) -> None:
         """Ask that these reads are there, and not older than `since`.

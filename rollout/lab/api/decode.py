@@ -223,7 +223,8 @@ def _problem(schema: Schema, obj: Json, struct: str, path: str) -> str:
 def _go_name(schema: Schema) -> str:
     if "additional" in schema:
         return "map[string]string"
-    return {"string": "string", "integer": "int32", "boolean": "bool"}.get(schema["type"], schema.get("go", "v1"))
+    names = {"string": "string", "integer": "int32", "boolean": "bool"}
+    return names.get(schema["type"], str(schema.get("go", "v1")))
 
 
 def _map_problem(schema: Schema, values: Json, struct: str, where: str) -> str:

@@ -18,7 +18,7 @@ _ROLLING = {"maxUnavailable": "25%", "maxSurge": "25%"}
 def defaulted(kind: str, obj: Json) -> Json:
     """The object with its schema's defaults; the argument is changed."""
     spec = obj.get("spec")
-    match kind:
+    match kind:  # type: ignore[exhaustive-match]
         case "Namespace":
             meta = obj["metadata"]
             name = meta.get("name")
@@ -26,13 +26,7 @@ def defaulted(kind: str, obj: Json) -> Json:
                 meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": name}
         case "Pod" if isinstance(spec, dict):
             _pod_spec(spec, pod=True)
-            obj.setdefault("status", {}).setdefault("phase", "Pending")
-            for states in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
-                for state in obj["status"].get(states) or []:
-                    state.setdefault("state", {})
-                    state.setdefault("lastState", {})
-            for condition in obj["status"].get("conditions") or []:
-                condition.setdefault("lastProbeTime", None)
+            _pod_status(obj.setdefault("status", {}))
         case "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" if isinstance(spec, dict):
             _workload(kind, spec)
             obj.setdefault("status", {} if kind == "Deployment" else obj.get("status", {}))
@@ -49,8 +43,6 @@ def defaulted(kind: str, obj: Json) -> Json:
             obj.setdefault("spec", {})
         case "Role" | "ClusterRole":
             obj.setdefault("rules", None)
-        case _:
-            pass
     return obj
 
 
@@ -71,6 +63,16 @@ def admitted(kind: str, obj: Json) -> Json:
         obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
         obj["status"] = {"phase": "Active"}
     return obj
+
+
+def _pod_status(status: Json) -> None:
+    status.setdefault("phase", "Pending")
+    for states in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for state in status.get(states) or []:
+            state.setdefault("state", {})
+            state.setdefault("lastState", {})
+    for condition in status.get("conditions") or []:
+        condition.setdefault("lastProbeTime", None)
 
 
 def _workload(kind: str, spec: Json) -> None:

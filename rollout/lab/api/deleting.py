@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from rollout.lab.api import writing
+from rollout.lab.api.door import empty_namespace
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.objects import name_of, stamp, terminating
 from rollout.lab.api.options import DeleteOptions
-from rollout.lab.api.status import ApiError, Json, details, qualified
+from rollout.lab.api.status import ApiError, Json, conflict, details
 
 if TYPE_CHECKING:
     from rollout.lab.api.store import Store
@@ -34,7 +35,7 @@ def delete(
         old = store.storage.get(resource.key, namespace, name)
         if old is None:
             raise writing.missing(resource, name)
-        writing.precondition(resource, old, options.uid, options.revision)
+        precondition(resource, old, options.uid, options.revision)
         writing.admit(store, resource, "DELETE", None, old, request)
         if resource.plural == "namespaces":
             return _namespace(store, resource, old, request, emit), old
@@ -58,9 +59,8 @@ def _marked(store: Store, resource: Resource, old: Json, options: DeleteOptions)
     """The object with its death sentence; unchanged when it has one already that is no later."""
     meta = dict(old["metadata"])
     grace = _grace(resource, old, options)
-    if terminating(old):
-        if grace >= (meta.get("deletionGracePeriodSeconds") or 0):
-            return old
+    if terminating(old) and grace >= (meta.get("deletionGracePeriodSeconds") or 0):
+        return old
     finalizer = _FINALIZERS.get(options.propagation)
     if finalizer and not terminating(old):
         meta["finalizers"] = [*(meta.get("finalizers") or []), finalizer]
@@ -96,7 +96,7 @@ def _namespace(store: Store, resource: Resource, old: Json, request: writing.Req
     change = store.storage.put(resource.key, obj)
     emit(change)
     if store.namespace_controller:
-        writing.empty_namespace(store, name_of(old), emit)
+        empty_namespace(store, name_of(old), emit)
         emit(store.storage.remove(resource.key, change.obj))
     return change.obj
 
@@ -108,6 +108,22 @@ def success(resource: Resource, obj: Json) -> Json:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": found}
 
 
-def described(resource: Resource) -> str:
-    """The kind in a sentence."""
-    return qualified(resource.plural, resource.group)
+def precondition(resource: Resource, obj: Json, uid: str | None, revision: str | None) -> None:
+    """Refuse a delete that was meant for another object or another state of it.
+
+    Raises:
+        ApiError: 409.
+    """
+    meta = obj["metadata"]
+    if uid is not None and uid != meta["uid"]:
+        why = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({meta['uid']}). The object might "
+            "have been deleted and then recreated"
+        )
+        raise conflict(resource.kind, resource.group, name_of(obj), why)
+    if revision is not None and revision != meta["resourceVersion"]:
+        why = (
+            f"the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record "
+            f"({meta['resourceVersion']}). The object might have been modified"
+        )
+        raise conflict(resource.kind, resource.group, name_of(obj), why)

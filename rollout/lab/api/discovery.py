@@ -71,7 +71,7 @@ class Discovery:
                 raise method_not_allowed()
             return json_answer(200, VERSION, pretty=True)
         if words[0] == "openapi":
-            return self._openapi(request, words)
+            return self._openapi(words)
         if path in ("/api", "/apis"):
             return self._roots(request, path)
         if words[0] == "api" and len(words) == 2:
@@ -157,7 +157,7 @@ class Discovery:
         ]
         return {"metadata": {"name": group} if group else {}, "versions": versions}
 
-    def _openapi(self, request: HttpRequest, words: list[str]) -> HttpAnswer:
+    def _openapi(self, words: list[str]) -> HttpAnswer:
         """Enough for kubectl to learn that writes know fieldValidation; no schemas (v2 is protobuf: not served)."""
         if words[1:2] != ["v3"]:
             raise ApiError(404, "NotFound", "", text="404 page not found\n")

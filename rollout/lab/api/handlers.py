@@ -190,7 +190,7 @@ class Api:
             return partial(obj) if form.as_ else present(resource, obj, at.version)
 
         if form.as_ == "PartialObjectMetadataList":
-            options = replace(options, matches=lambda obj: False)  # a list form cannot show one object
+            options = replace(options, matches=lambda _: False)  # a list form cannot show one object
 
         def bookmark(meta: Json) -> Json:
             return shown_bookmark(resource, at.version, meta, form)

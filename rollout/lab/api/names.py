@@ -23,7 +23,8 @@ _SUBDOMAIN_WORDS = (
 )
 _DNS1035_WORDS = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character,"
-    f" and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '{_DNS1035}')"
+    " and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is"
+    f" '{_DNS1035}')"
 )
 _NAME_WORDS = (
     "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"

@@ -130,7 +130,7 @@ def _refused(made: Json, why: str, *, custom: bool) -> ApiError:
 
 def _ordered(made: Json, *, custom: bool) -> Json:
     """The object in the key order of the server: maps sorted, but a Go struct's metadata as it is declared."""
-    result = _sorted(made)
+    result: Json = _sorted(made)
     if custom:
         return result
     meta = result.get("metadata") or {}

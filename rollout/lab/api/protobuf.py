@@ -69,10 +69,9 @@ def decode(body: bytes) -> Json | None:
 
 def encode_status(status: Json) -> bytes:
     """A Status with its message, reason and code."""
-    raw = b"".join(
-        [_piece(1, b""), _piece(2, status["status"].encode()), _piece(3, status["message"].encode())]
-        + [_piece(4, str(status.get("reason", "")).encode()), b"\x30", _varint_bytes(status["code"])]
-    )
+    texts = (b"", status["status"].encode(), status["message"].encode(), str(status.get("reason", "")).encode())
+    raw = b"".join(_piece(number, text) for number, text in enumerate(texts, start=1))
+    raw += b"\x30" + _varint_bytes(status["code"])
     types = _piece(1, b"v1") + _piece(2, b"Status")
     return MAGIC + _piece(1, types) + _piece(2, raw)
 

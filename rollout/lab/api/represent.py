@@ -66,7 +66,7 @@ def partial(obj: Json) -> Json:
 
 
 def list_document(resource: Resource, version: str, items: Iterable[Json], meta: Json, form: Form) -> Json:
-    """A list of stored objects; `meta` has resourceVersion, and continue and remainingItemCount where there are more."""
+    """A list of stored objects; `meta` has resourceVersion, and continue where there are more."""
     api_version = resource.api_version(version)
     if form.as_ == "PartialObjectMetadataList":
         found = [partial(obj) for obj in items]

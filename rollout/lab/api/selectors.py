@@ -44,35 +44,35 @@ class Requirement(NamedTuple):
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.tokens = _TOKEN.findall(text)
+        self.words = _TOKEN.findall(text)
         self.at = 0
 
     def peek(self) -> str:
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+        return self.words[self.at] if self.at < len(self.words) else ""
 
     def take(self) -> str:
-        token = self.peek()
+        word = self.peek()
         self.at += 1
-        return token
+        return word
 
     def requirement(self) -> Requirement:
         if self.peek() == "!":
             self.take()
             return Requirement(self._key(), "!", frozenset())
         key = self._key()
-        token = self.peek()
-        if token in ("", ","):
+        word = self.peek()
+        if word in ("", ","):
             return Requirement(key, "exists", frozenset())
-        if token not in _OPERATORS:
-            raise _unparsable(f"found '{token}', expected: in, notin, =, ==, !=, gt, lt")
+        if word not in _OPERATORS:
+            raise _unparsable(f"found '{word}', expected: in, notin, =, ==, !=, gt, lt")
         self.take()
-        if token in ("in", "notin"):
-            return Requirement(key, token, self._set(key))
+        if word in ("in", "notin"):
+            return Requirement(key, word, self._set(key))
         value = "" if self.peek() in ("", ",") else self.take()
-        if token in "<>":
-            return self._number(key, token, value)
+        if word in "<>":
+            return self._number(key, word, value)
         _check_value(key, value, 0)
-        return Requirement(key, "notin" if token == "!=" else "in", frozenset((value,)))
+        return Requirement(key, "notin" if word == "!=" else "in", frozenset((value,)))
 
     def _key(self) -> str:
         key = self.take()
@@ -83,32 +83,32 @@ class _Parser:
             raise _unparsable(f"<nil>: Invalid value: {go(key)}: {problems[0]}")
         return key
 
-    def _number(self, key: str, token: str, value: str) -> Requirement:
+    def _number(self, key: str, word: str, value: str) -> Requirement:
         if not re.fullmatch(r"-?\d+", value):
             why = "for 'Gt', 'Lt' operators, the value must be an integer"
             raise _unparsable(f"values[0]: Invalid value: {go(value)}: {why}")
-        return Requirement(key, "gt" if token == ">" else "lt", frozenset((value,)))
+        return Requirement(key, "gt" if word == ">" else "lt", frozenset((value,)))
 
     def _set(self, key: str) -> frozenset[str]:
-        token = self.take()
-        if token != "(":
-            raise _unparsable(f"found '{token}' expected: '('")
+        word = self.take()
+        if word != "(":
+            raise _unparsable(f"found '{word}' expected: '('")
         values: list[str] = []
         last = ","
         while True:
-            token = self.take()
-            if token == ")":
+            word = self.take()
+            if word == ")":
                 if last == ",":
                     values.append("")
                 break
-            if token == ",":
+            if word == ",":
                 if last == ",":
                     values.append("")
-            elif token == "" or last != ",":
-                raise _unparsable(f"found '{token}', expected: ',' or ')'")
+            elif word == "" or last != ",":
+                raise _unparsable(f"found '{word}', expected: ',' or ')'")
             else:
-                values.append(token)
-            last = token
+                values.append(word)
+            last = word
         for index, value in enumerate(sorted(values)):
             _check_value(key, value, index)
         return frozenset(values)
@@ -136,11 +136,11 @@ def parse_labels(text: str) -> list[Requirement]:
     found: list[Requirement] = []
     while True:
         found.append(parser.requirement())
-        token = parser.take()
-        if token == "":
+        word = parser.take()
+        if word == "":
             return found
-        if token != ",":
-            raise _unparsable(f"found '{token}', expected: ',' or 'end of string'")
+        if word != ",":
+            raise _unparsable(f"found '{word}', expected: ',' or 'end of string'")
         if parser.peek() == "":
             raise _unparsable("found '', expected: identifier after ','")
 
@@ -196,7 +196,7 @@ def field_value(obj: Json, path: str) -> str:
 def matcher(labels: list[Requirement], fields: list[FieldTerm]) -> Callable[[Json], bool]:
     """A predicate on whole objects."""
     if not labels and not fields:
-        return lambda obj: True
+        return lambda _: True
 
     def matches(obj: Json) -> bool:
         own = obj["metadata"].get("labels") or {}

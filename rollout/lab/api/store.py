@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rollout.lab.api import patches, writing
+from rollout.lab.api import door, patches, writing
 from rollout.lab.api.kinds import Kinds, Resource
 from rollout.lab.api.objects import present, stamp
 from rollout.lab.api.status import ApiError, Json
@@ -109,7 +109,7 @@ class Store:
             ApiError: 409 when it is there already, 404 when its kind is not served.
         """
         resource = self._resource(obj)
-        stored = writing.seeded(self, resource, obj, created=created, manager=manager)
+        stored = door.seeded(self, resource, obj, created=created, manager=manager)
         return present(resource, stored)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Json | None:
@@ -141,7 +141,7 @@ class Store:
         """
         resource = self._find(api_version, kind)
         namespace = namespace if resource.namespaced else ""
-        stored = writing.door_update(
+        stored = door.door_update(
             self, resource, namespace, name, lambda old: patches.merge(old, change), manager, subresource
         )
         return present(resource, stored)
@@ -160,7 +160,7 @@ class Store:
                 raise writing.missing(resource, name)
             emit(self.storage.remove(resource.key, old))
             if resource.plural == "namespaces":
-                writing.empty_namespace(self, name, emit)
+                door.empty_namespace(self, name, emit)
 
     def subscribe(self, callback: Subscriber) -> None:
         """Call back after each committed write with ADDED, MODIFIED or DELETED and the object.

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rollout.lab.api import fields
 from rollout.lab.api.defaults import admitted, defaulted
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.names import metadata_causes
-from rollout.lab.api.objects import bare, generated, name_of, namespace_of, new_uid, stamp, terminating
+from rollout.lab.api.objects import generated, name_of, namespace_of, new_uid, stamp, terminating
 from rollout.lab.api.schema import builtin_causes, custom_causes, pruned, unchecked, without_empties, without_nulls
 from rollout.lab.api.status import (
     ApiError,
-    Cause,
     Json,
     already_exists,
-    bad_value,
-    conflict,
     details,
     forbidden_value,
     invalid,
@@ -58,16 +55,16 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
     Raises:
         ApiError: 400, 403, 404, 409, 422, 500.
     """
-    obj = _prepared(resource, namespace, document)
+    obj = prepared(resource, namespace, document)
     obj["metadata"].pop("managedFields", None)
     own(resource, {"metadata": {}}, obj, request, store.stamp())
     with store.transaction() as emit:
         _check_namespace(store, resource, namespace, obj)
-        _name(obj)
+        give_name(obj)
         if resource.subresources and "status" in resource.subresources and resource.custom:
             obj.pop("status", None)
         obj = admitted(resource.kind, obj)
-        _begin_life(resource, obj, store.now())
+        begin_life(resource, obj, store.now())
         _validate(resource, obj, None)
         _warn(resource, obj, request)
         there = store.storage.get(resource.key, namespace, name_of(obj))
@@ -81,7 +78,7 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
         return change.obj
 
 
-def _prepared(resource: Resource, namespace: str, document: Json) -> Json:
+def prepared(resource: Resource, namespace: str, document: Json) -> Json:
     obj = without_empties(pruned(resource.kind, without_nulls(document)))  # a copy: defaults are written into it
     if namespace:
         obj["metadata"]["namespace"] = namespace
@@ -131,13 +128,13 @@ def _check_namespace(store: Store, resource: Resource, namespace: str, obj: Json
         raise ApiError(403, "Forbidden", f'{word} "{name}" is forbidden: {text}', found)
 
 
-def _name(obj: Json) -> None:
+def give_name(obj: Json) -> None:
     meta = obj["metadata"]
     if not meta.get("name") and meta.get("generateName"):
         meta["name"] = generated(meta["generateName"])
 
 
-def _begin_life(resource: Resource, obj: Json, now: datetime) -> None:
+def begin_life(resource: Resource, obj: Json, now: datetime) -> None:
     meta = obj["metadata"]
     for word in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
         meta.pop(word, None)
@@ -224,14 +221,14 @@ def update(
         old = store.storage.get(resource.key, namespace, name)
         if old is None:
             raise missing(resource, name)
-        obj = _prepared(resource, namespace, make(old))
+        obj = prepared(resource, namespace, make(old))
         check_update(resource, old, obj, patch=patch)
-        obj = _merged(resource, old, obj, request)
-        _take_over(resource, old, obj, request, store.stamp())
+        obj = merged(resource, old, obj, request)
+        take_over(resource, old, obj, request, store.stamp())
         obj["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if obj == old:
             return old
-        _grow(resource, old, obj)
+        grow(resource, old, obj)
         _validate(resource, obj, old)
         _check_finalizers(resource, old, obj)
         _warn(resource, obj, request)
@@ -246,7 +243,7 @@ def update(
         return change.obj
 
 
-def _merged(resource: Resource, old: Json, obj: Json, request: Request) -> Json:
+def merged(resource: Resource, old: Json, obj: Json, request: Request) -> Json:
     """Keep what this request may not write: the status, or everything else."""
     has_status = "status" in resource.subresources
     if request.subresource == "status":
@@ -275,7 +272,7 @@ def _merged(resource: Resource, old: Json, obj: Json, request: Request) -> Json:
     return obj
 
 
-def _take_over(resource: Resource, old: Json, obj: Json, request: Request, time: str) -> None:
+def take_over(resource: Resource, old: Json, obj: Json, request: Request, time: str) -> None:
     given = obj["metadata"].get("managedFields")
     if given == [{}]:
         obj["metadata"].pop("managedFields")
@@ -288,7 +285,7 @@ def _take_over(resource: Resource, old: Json, obj: Json, request: Request, time:
         obj["metadata"].pop("managedFields")
 
 
-def _grow(resource: Resource, old: Json, obj: Json) -> None:
+def grow(resource: Resource, old: Json, obj: Json) -> None:
     if not resource.generation:
         return
     skip = ("metadata", "status") if "status" in resource.subresources else ("metadata",)
@@ -316,94 +313,3 @@ def finished(resource: Resource, obj: Json) -> bool:
     if meta.get("finalizers") or (meta.get("deletionGracePeriodSeconds") or 0) > 0:
         return False
     return not (resource.kind == "Namespace" and (obj.get("spec") or {}).get("finalizers"))
-
-
-def seeded(store: Store, resource: Resource, document: Json, *, created: datetime | None, manager: str) -> Json:
-    """Create an object through the door."""
-    namespace = str(document.get("metadata", {}).get("namespace") or "default") if resource.namespaced else ""
-    status = document.get("status")
-    obj = _prepared(resource, namespace, bare(document))
-    version = str(document["apiVersion"]).rpartition("/")[2]
-    request = Request(manager=manager, version=version)
-    obj["metadata"].pop("managedFields", None)
-    own(resource, {"metadata": {}}, obj, request, stamp(created or store.now()))
-    with store.transaction() as emit:
-        _name(obj)
-        uid = obj["metadata"].get("uid")
-        obj = admitted(resource.kind, obj)
-        _begin_life(resource, obj, created or store.now())
-        if uid:
-            obj["metadata"]["uid"] = uid
-        if status is not None:
-            obj["status"] = {**(obj.get("status") or {}), **status} if isinstance(status, dict) else status
-        if store.storage.get(resource.key, namespace, name_of(obj)) is not None:
-            raise already_exists(resource.plural, resource.group, name_of(obj))
-        change = store.storage.put(resource.key, obj)
-        emit(change)
-        return change.obj
-
-
-def door_update(
-    store: Store,
-    resource: Resource,
-    namespace: str,
-    name: str,
-    make: Callable[[Json], Any],
-    manager: str,
-    subresource: str,
-) -> Json:
-    """Change an object through the door; without a subresource its status may change too."""
-    request = Request(manager=manager, version=resource.versions[0], subresource=subresource)
-    with store.transaction() as emit:
-        old = store.storage.get(resource.key, namespace, name)
-        if old is None:
-            raise missing(resource, name)
-        made = make(old)
-        obj = _prepared(resource, namespace, made)
-        status = obj.get("status")
-        obj = _merged(resource, old, obj, request)
-        if status is not None:
-            obj["status"] = status
-        _take_over(resource, old, obj, request, store.stamp())
-        obj["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-        if obj == old:
-            return old
-        _grow(resource, old, obj)
-        change = store.storage.put(resource.key, obj)
-        emit(change)
-        return change.obj
-
-
-def empty_namespace(store: Store, namespace: str, emit: Emit) -> None:
-    """Remove everything in a namespace, as its controller does before the namespace goes."""
-    for resource in store.kinds.resources:
-        if resource.namespaced:
-            for obj in store.storage.select(resource.key, namespace):
-                emit(store.storage.remove(resource.key, obj))
-
-
-def precondition(resource: Resource, obj: Json, uid: str | None, revision: str | None) -> None:
-    """Refuse a delete that was meant for another object or another state of it.
-
-    Raises:
-        ApiError: 409.
-    """
-    meta = obj["metadata"]
-    if uid is not None and uid != meta["uid"]:
-        why = (
-            f"the UID in the precondition ({uid}) does not match the UID in record ({meta['uid']}). The object might "
-            "have been deleted and then recreated"
-        )
-        raise conflict(resource.kind, resource.group, name_of(obj), why)
-    if revision is not None and revision != meta["resourceVersion"]:
-        why = (
-            f"the ResourceVersion in the precondition ({revision}) does not match the ResourceVersion in record "
-            f"({meta['resourceVersion']}). The object might have been modified"
-        )
-        raise conflict(resource.kind, resource.group, name_of(obj), why)
-
-
-def immutable(resource: Resource, obj: Json, path: str, value: Any) -> ApiError:
-    """422 for metadata that may not change; a built-in kind reports it twice."""
-    cause: Cause = bad_value(path, value, "field is immutable")
-    return invalid(resource.kind, resource.group, name_of(obj), [cause] if resource.custom else [cause, cause])
