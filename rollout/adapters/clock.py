@@ -67,14 +67,14 @@ class LabClock:
     A sleep that was broken off leaves an answer under way, so it ends the attachment; the next sleep attaches anew.
 
     Args:
-        url: the lab's, such as `http://127.0.0.1:8001`.
+        url: the lab's, such as `http://127.0.0.1:8001`, with or without `/lab/clock`.
         timeout: real seconds that the lab may take for an answer; a sleep waits for other participants' work.
     """
 
     def __init__(self, url: str, *, timeout: float = 600.0) -> None:
         """Nothing is sent yet."""
-        parts = urlsplit(url)
-        self._url = url
+        self._url = url.rstrip("/").removesuffix("/lab/clock")
+        parts = urlsplit(self._url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._prefix = parts.path.rstrip("/")
         self._timeout = timeout

@@ -39,6 +39,10 @@ class Source(Protocol):
         """Without credentials."""
         ...
 
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
 
 class _Element(msgspec.Struct, frozen=True):
     metric: dict[str, str] = {}
@@ -102,6 +106,10 @@ class PrometheusMetrics:
     def address(self) -> str:
         """Where it is, without credentials."""
         return self._source.address()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._source.close()
 
     def _ask(self, endpoint: str, params: dict[str, str], promql: str) -> tuple[_Data, tuple[str, ...]]:
         ask: Callable[[], Reply] = lambda: self._answered(endpoint, params, promql)  # noqa: E731

@@ -114,7 +114,7 @@ class DirectSource:
         elif parts.username:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
         self._connect: Any = PrometheusConnect(
-            self._address, session=self._session, retry=urllib3.Retry(False), timeout=(3.05, timeout)
+            self._address, session=self._session, retry=urllib3.Retry(0, read=False), timeout=(3.05, timeout)
         )
 
     def address(self) -> str:
@@ -134,7 +134,7 @@ class DirectSource:
                 self._connect.custom_query_range(query, start, end, rest["step"], params=rest)
         except (PrometheusApiClientException, requests.exceptions.JSONDecodeError, KeyError, TypeError):
             pass  # an answer came; what it means is read from the answer itself
-        except requests.exceptions.RequestException as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self._silence(error, query) from error
         answer = self._session.last
         if answer is None:
@@ -145,7 +145,7 @@ class DirectSource:
         """Close the connections."""
         self._session.close()
 
-    def _silence(self, error: requests.exceptions.RequestException, query: str) -> MetricsUnreachable | QueryTooHeavy:
+    def _silence(self, error: Exception, query: str) -> MetricsUnreachable | QueryTooHeavy:
         if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
             return QueryTooHeavy(
                 "Prometheus did not answer the query in time",
@@ -195,3 +195,6 @@ class ServiceSource:
             deed = "have `get services/proxy` granted, or give Prometheus' URL"
             raise MetricsRefused(problem, where=self.address(), next=deed)
         raise MetricsUnreachable(problem, where=self.address(), next="check service, namespace and port")
+
+    def close(self) -> None:
+        """The connections are the cluster's."""

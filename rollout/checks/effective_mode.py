@@ -45,10 +45,19 @@ def check(view: View) -> Findings:
             ref=policy.ref,
             measured="without effect",
             where=(why,),
-            fix=f"kubectl delete peerauthentication {policy.name} -n {policy.namespace}",
+            fix=_removal(policy),
             severity=Severity.WARNING,
         )
     return f"the modes of {len(pods)} pods after the flip"
+
+
+def _removal(policy: PeerAuthentication) -> str:
+    """A selector without pods may wait for some that are scaled to zero: look first."""
+    delete = f"kubectl delete peerauthentication {policy.name} -n {policy.namespace}"
+    if not policy.selector:
+        return delete
+    labels = ",".join(f"{key}={value}" for key, value in sorted(policy.selector.items()))
+    return f"when `kubectl get all -n {policy.namespace} -l {labels}` shows nothing that needs it: {delete}"
 
 
 def _place(found: Effective, pod: Pod, port: int, policies: Policies) -> tuple[Ref, str]:

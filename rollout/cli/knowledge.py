@@ -62,7 +62,7 @@ def playbook(args: Any) -> int:
     path = Path(args.file) if args.file else shipped()
     if args.action == "show":
         return _print([path.read_text(encoding="utf-8").rstrip()])
-    book = load_playbook(str(path), args.extra_vars, ["NAMESPACE"])
+    book = load_playbook(str(path), args.extra_vars, ["namespace"])
     return _print([f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"])
 
 

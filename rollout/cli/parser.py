@@ -70,7 +70,7 @@ def _cluster(made: argparse.ArgumentParser) -> None:
     group.add_argument("--prometheus-header", action="append", default=[], metavar="NAME=VALUE", help="e.g. a tenant")
     group.add_argument("--istioctl", metavar="FILE", default="istioctl")
     group.add_argument("--state-namespace", default="", metavar="NS", help="where ConfigMap and Lease live")
-    group.add_argument("--lab", metavar="SCENARIO", help="an embedded mesh instead of a cluster (rollout lab list)")
+    group.add_argument("--lab", metavar="SCENARIO|URL", help="an embedded mesh instead of a cluster (rollout lab list)")
     group.add_argument("-o", "--output", choices=("text", "json"), default="text")
 
 

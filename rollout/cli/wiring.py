@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 import sys
 import tempfile
@@ -74,11 +75,33 @@ class Ports(msgspec.Struct):
         )
 
 
+class Running:
+    """A lab of another process, by its address."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is sent."""
+        self.api_url = url.rstrip("/")
+        self.prometheus_url = f"{self.api_url}/prometheus"
+        self.kubeconfig = json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "lab", "cluster": {"server": self.api_url}}],
+                "users": [{"name": "lab", "user": {"token": "lab"}}],
+                "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
+                "current-context": "lab",
+            }
+        )
+
+
 @contextmanager
 def ports(args: Any) -> Iterator[Ports]:
     """Connect; a lab is started and stopped with it."""
     with ExitStack() as stack:
-        lab = stack.enter_context(_lab(args.lab)) if args.lab else None
+        running = args.lab or ""
+        lab = Running(running) if running.startswith("http://") else None
+        if lab is None and running:
+            lab = stack.enter_context(_lab(running))
         yield _connected(args, lab, stack)
 
 

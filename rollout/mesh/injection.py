@@ -20,6 +20,8 @@ DATAPLANE_MODE = "istio.io/dataplane-mode"
 REVISION = "istio.io/rev"
 NAMESPACE_INJECTION = "istio-injection"
 REDIRECTION = "ambient.istio.io/redirection"
+INCLUDE_PORTS = "traffic.sidecar.istio.io/includeInboundPorts"
+EXCLUDE_PORTS = "traffic.sidecar.istio.io/excludeInboundPorts"
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
 #: Envoy's metrics, health and the agent: left out of the capture by the injection template.
 _NEVER_CAPTURED = frozenset({15020, 15021, 15090})
@@ -100,7 +102,7 @@ def uncaptured_because(pod: Pod) -> str:
     if _interception_mode(pod) == "NONE":
         return "sidecar.istio.io/interceptionMode: NONE"
     if not _included(pod):
-        return 'traffic.sidecar.istio.io/includeInboundPorts: ""'
+        return f'{INCLUDE_PORTS}: ""'
     return ""
 
 
@@ -125,12 +127,12 @@ def _interception_mode(pod: Pod) -> str:
 
 
 def _included(pod: Pod) -> frozenset[str]:
-    stated = pod.annotations.get("traffic.sidecar.istio.io/includeInboundPorts")
+    stated = pod.annotations.get(INCLUDE_PORTS)
     return _ports(_argument(pod, "-b", "*") if stated is None else stated)
 
 
 def _excluded(pod: Pod) -> frozenset[str]:
-    stated = pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", "")
+    stated = pod.annotations.get(EXCLUDE_PORTS, "")
     return _ports(stated) | _ports(_argument(pod, "-d", ""))
 
 
@@ -148,6 +150,13 @@ def _ports(text: str) -> frozenset[str]:
 
 def _status_port(pod: Pod) -> str:
     return pod.annotations.get("status.sidecar.istio.io/port", "15020")
+
+
+def would_inject(pod: Pod, namespace: Namespace, webhooks: Iterable[MutatingWebhookConfiguration]) -> bool:
+    """A pod created now would get a sidecar, as far as labels and annotations tell (istio.md 1.1)."""
+    if pod.spec.host_network or namespace.name in IGNORED_NAMESPACES or _opted_out(pod):
+        return False
+    return any(_calls(webhook, namespace, pod) for webhook in _injectors(webhooks))
 
 
 def missing_cause(pod: Pod, namespace: Namespace, webhooks: Iterable[MutatingWebhookConfiguration]) -> Cause:
@@ -169,7 +178,7 @@ def missing_cause(pod: Pod, namespace: Namespace, webhooks: Iterable[MutatingWeb
 
 def _cause_within_injector(pod: Pod) -> Cause:
     owner = workload(pod)
-    if INJECT not in pod.labels and pod.annotations.get(INJECT, "").lower() == "false":
+    if _opted_out(pod):
         return Cause(f"its annotation {INJECT} is false", patch_template(owner, "annotations", INJECT, None))
     if owner.kind == "CronJob":
         return Cause("it was created before injection was turned on", "wait for its next run, or end it")
@@ -178,6 +187,11 @@ def _cause_within_injector(pod: Pod) -> Cause:
         "(or the injector's policy or neverInjectSelector leaves it out)",
         restart(owner),
     )
+
+
+def _opted_out(pod: Pod) -> bool:
+    """By annotation, which the injector honours where no label speaks."""
+    return INJECT not in pod.labels and pod.annotations.get(INJECT) == "false"
 
 
 def _cause_of_selectors(pod: Pod, namespace: Namespace, injectors: tuple[Webhook, ...]) -> Cause:

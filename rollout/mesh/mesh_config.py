@@ -49,14 +49,22 @@ def mesh_config(configmaps: Iterable[ConfigMap], revision: str = "default") -> M
     """The MeshConfig of a revision; with a single control plane, that one's, and Istio's defaults without any.
 
     Whether probes are rewritten stands beside it, in the injector's own ConfigMap.
+
+    Raises:
+        RolloutError: unreadable, or there are several control planes and none of this revision.
     """
     found = {(c.namespace, c.name): c for c in configmaps}
-    meshes = [c for c in found.values() if "mesh" in c.data and _NAME.fullmatch(c.name)]
+    meshes = sorted(
+        (c for c in found.values() if "mesh" in c.data and _NAME.fullmatch(c.name)),
+        key=lambda c: (c.namespace != MeshConfig().namespace, c.namespace, c.name),
+    )
     wanted = "istio" if revision in ("", "default") else f"istio-{revision}"
     chosen = next((c for c in meshes if c.name == wanted), None)
     if chosen is None:
-        if len(meshes) != 1:
+        if not meshes:
             return MeshConfig(revision=revision or "default")
+        if len(meshes) > 1:
+            raise _ambiguous(revision, meshes)
         chosen = meshes[0]
     config = parse(chosen)
     suffix = chosen.name.removeprefix("istio")
@@ -92,6 +100,16 @@ def _mapping(configmap: ConfigMap, key: str, text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _unreadable(configmap, f"{key} is no mapping")
     return value
+
+
+def _ambiguous(revision: str, meshes: Iterable[ConfigMap]) -> RolloutError:
+    names = ", ".join(f"{c.namespace}/{c.name}" for c in meshes)
+    return RolloutError(
+        f"no MeshConfig belongs to revision {revision!r}",
+        limit=f"one of {names}",
+        next="kubectl get configmaps -A -l istio.io/rev",
+        outcome=Outcome.CANNOT_SEE,
+    )
 
 
 def _unreadable(configmap: ConfigMap, why: str) -> RolloutError:

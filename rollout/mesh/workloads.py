@@ -8,7 +8,9 @@ from rollout.model.kubernetes import Pod, Ref
 
 #: A CronJob names its Jobs after itself and the scheduled minute; Istio recognises them in the same way.
 _OF_CRON_JOB = re.compile(r"(?P<cron>.+)-\d{8,}")
-_RESTARTABLE = {"Deployment", "StatefulSet", "DaemonSet"}
+_RESTARTABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
+#: Kinds whose pod template stands at spec.template and may be changed.
+_PATCHABLE = _RESTARTABLE | {"ReplicaSet", "Rollout", "DeploymentConfig"}
 
 
 def workload(pod: Pod) -> Ref:
@@ -55,15 +57,16 @@ def restart(owner: Ref) -> str:
 def patch_template(owner: Ref, section: str, key: str, value: str | None) -> str:
     """The command that sets (None: removes) a label or annotation of the workload's pod template.
 
-    `section` is `labels` or `annotations`. A bare pod has no template; its own metadata is named.
+    `section` is `labels` or `annotations`. A sentence where no command fits: a bare pod, a Job (its template cannot be
+    changed), a kind of some operator.
     """
+    if owner.kind != "CronJob" and owner.kind not in _PATCHABLE:
+        deed = f"without the {section[:-1]} {key}" if value is None else f'with the {section[:-1]} {key}: "{value}"'
+        return f"make the pods of {owner} anew {deed} in their template"
     quoted = "null" if value is None else f'"{value}"'
     metadata = f'{{"metadata":{{"{section}":{{"{key}":{quoted}}}}}}}'
     if owner.kind == "CronJob":
         body = f'{{"spec":{{"jobTemplate":{{"spec":{{"template":{metadata}}}}}}}}}'
-    elif owner.kind == "Pod":
-        deed = f"without its {section[:-1]} {key}" if value is None else f"with the {section[:-1]} {key}: {quoted}"
-        return f"create pod {owner.namespace}/{owner.name} again {deed}"
     else:
         body = f'{{"spec":{{"template":{metadata}}}}}'
     return f"kubectl patch {owner.kind.lower()} {owner.name} -n {owner.namespace} --type merge -p '{body}'"

@@ -131,6 +131,6 @@ def worded(error: msgspec.ValidationError) -> str:
     """msgspec's message in the words of a person who writes YAML."""
     text = str(error).partition(" - at `")[0]
     text = re.sub(r"`([^`]*)`", lambda m: " or ".join(_WORDS.get(w, w) for w in m[1].split(" | ")), text)
-    if text.startswith("Invalid duration"):
+    if text.startswith(("Invalid duration", "Invalid ISO8601 duration", "Duration is out of range")):
         return f"expected {_WORDS['duration']}"
     return text[:1].lower() + text[1:]

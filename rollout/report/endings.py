@@ -45,23 +45,27 @@ def _sentence(text: str) -> str:
 def recap(runs: Sequence[Run], style: Style | None = None, *, not_started: Sequence[str] = ()) -> list[str]:
     """One line a namespace, the ones that were never begun too, and the batch's end where there are several."""
     style = style or Style()
-    rows = [(run.spec.namespace, lifecycle.ending(run), lifecycle.tally(run)) for run in runs]
-    rows += [(name, "not started", dict.fromkeys(("ok", "changed", "skipped", "failed"), 0)) for name in not_started]
-    counts = {name: " ".join(f"{key}={number}" for key, number in tally.items()) for name, _, tally in rows}
+    rows = [(run.spec.namespace, lifecycle.ending(run), _counts(lifecycle.tally(run))) for run in runs]
+    rows += [(name, "not started", _counts(dict.fromkeys(lifecycle.TALLY, 0))) for name in not_started]
     ends = max((width_of(end) for _, end, _ in rows), default=0)
-    tail = max((width_of(text) for text in counts.values()), default=0)
-    room = min(
-        max((width_of(name) for name, _, _ in rows), default=0), style.columns - ends - tail - len("RECAP      ")
-    )
+    tail = max((width_of(counts) for _, _, counts in rows), default=0)
+    longest = max((width_of(name) for name, _, _ in rows), default=0)
+    room = max(min(longest, style.columns - ends - tail - len("RECAP      ")), 8)
     lines = []
-    for name, end, _ in rows:
-        shown = cut(name, max(room, 8), style)
-        lines += wrap_row(["RECAP", shown + " " * (room - width_of(shown)), f"{end:<{ends}}", counts[name]], style)
+    for name, end, counts in rows:
+        shown = cut(name, room, style)
+        lines += wrap_row(
+            ["RECAP", shown + " " * (min(room, longest) - width_of(shown)), f"{end:<{ends}}", counts], style
+        )
     ended = [run.result for run in runs if run.result]
     if len(rows) > 1 and ended:
         batch = worst(ended)
         lines += wrap(f"Batch: {batch.label.replace('_', ' ').upper()} (exit {batch.exit_code}).", style)
     return lines
+
+
+def _counts(tally: dict[str, int]) -> str:
+    return " ".join(f"{key}={number}" for key, number in tally.items())
 
 
 def wrap_row(cells: Sequence[str], style: Style) -> list[str]:

@@ -23,6 +23,8 @@ STAGES = (
 )
 #: What a flip takes besides its watch: reads, propagation and drain, as observed on small meshes.
 _FLIP = timedelta(minutes=4)
+#: The recap's counts, in their order.
+TALLY = ("ok", "changed", "skipped", "failed")
 _FINAL = (State.ENFORCED, State.ROLLING_BACK, State.ROLLED_BACK, State.ROLLBACK_FAILED)
 
 
@@ -99,12 +101,9 @@ def tally(run: Run) -> dict[str, int]:
     refused = sum(1 for write in run.writes if write.failed)
     changed = 0 if run.spec.plan else sum(bool(w.done) + bool(w.undone) for w in run.writes)
     failed = sum(result.blocks for result in run.checks) + refused + bool(run.signals)
-    return {
-        "ok": sum(status in (Status.OK, Status.WARNING) for status in by),
-        "changed": changed,
-        "skipped": by.count(Status.SKIPPED),
-        "failed": failed + (run.result is Outcome.ROLLBACK_FAILED),
-    }
+    ok = sum(status in (Status.OK, Status.WARNING) for status in by)
+    numbers = (ok, changed, by.count(Status.SKIPPED), failed + (run.result is Outcome.ROLLBACK_FAILED))
+    return dict(zip(TALLY, numbers, strict=True))
 
 
 def ending(run: Run) -> str:

@@ -75,7 +75,7 @@ def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) 
         case Started():
             return f"run {after.id} begins, playbook {after.spec.playbook_name}", []
         case Moved():
-            why = happened.why or f"after {happened.from_}"
+            why = happened.why or "begins"
             return why, signals(after, style) if happened.signals else []
         case Checked():
             return _checked(happened), [
@@ -166,7 +166,8 @@ def _watch(run: Run) -> str:
 def progress(run: Run, now: datetime, style: Style | None = None, *, last: Ticked | None = None) -> str:
     """The waiting line: what for, elapsed and limit, and the last tick's current numbers; never wider than a line."""
     style = style or Style()
-    return cut(f"{run.state:<{_STATE}} {_waiting(run, now)}{_numbers(last)}", style.columns, style)
+    head = f"{run.state:<{_STATE}} "
+    return head + cut(f"{_waiting(run, now)}{_numbers(last)}", style.columns - len(head), style)
 
 
 def _waiting(run: Run, now: datetime) -> str:

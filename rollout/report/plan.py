@@ -11,7 +11,7 @@ from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.report import findings, lifecycle
 from rollout.report.endings import result
-from rollout.report.layout import Style, labelled, share, span, width_of, wrap
+from rollout.report.layout import Style, count, labelled, share, span, width_of, wrap
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _PROOFS = {
@@ -69,7 +69,11 @@ def _heading(run: Run, words: str, style: Style) -> list[str]:
 
 def _state(run: Run, state: State, style: Style, *, short: bool) -> list[str]:
     if not lifecycle.reached(run, state):
-        why = "" if short else f"not reached: {run.why or run.sentence or 'the run has not come this far'}"
+        why = (
+            ""
+            if short or _unchanged(run)
+            else f"not reached: {run.why or run.sentence or 'the run has not come this far'}"
+        )
         return wrap(why, style, first=f"{style.mark(Status.SKIPPED)} ", rest="  ") if why else []
     results = lifecycle.checks_of(run, state)
     lines = _proofs(run, state, style, short=short)
@@ -81,7 +85,7 @@ def _state(run: Run, state: State, style: Style, *, short: bool) -> list[str]:
             lines += findings.check(checked, style)
     if state is State.PERMISSIVE:
         lines += [line for write in run.writes if not write.change.strict for line in _write(run, write, style)]
-    return lines or ([] if short else ["nothing to do and nothing to check"])
+    return lines or ([] if short else ["nothing to change"])
 
 
 def _proofs(run: Run, state: State, style: Style, *, short: bool) -> list[str]:
@@ -110,7 +114,7 @@ def _enforcing(run: Run, style: Style, *, short: bool) -> list[str]:
     if run.baseline and not short:
         base = run.baseline
         errors = f"{share(base.destination_errors)} of requests fail"
-        words = f"{len(base.edges)} edges, {len(base.workloads)} workloads, {errors}"
+        words = f"{count(len(base.edges), 'edge')}, {count(len(base.workloads), 'workload')}, {errors}"
         lines += labelled("baseline", words, style)
     return lines
 

@@ -76,7 +76,7 @@ def script() -> Iterator[Script]:
                 return self.serve
             raise AttributeError(name)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *args: Any) -> None:
             pass
 
         def serve(self) -> None:
@@ -173,7 +173,7 @@ class DictCluster:
         metadata = {**body["metadata"], "namespace": namespace, "resourceVersion": str(self.version)}
         metadata["uid"] = f"uid-{self.version}"
         metadata["creationTimestamp"] = f"2026-01-01T00:{self.version % 3600 // 60:02d}:{self.version % 60:02d}Z"
-        self.objects[key] = {**body, "metadata": metadata}
+        self.objects[key] = json.loads(json.dumps({**body, "metadata": metadata}))
         return self._answer(kind, key)
 
     def patch(self, kind: type[T], namespace: str, name: str, body: Mapping[str, Any], *, dry_run: bool = False) -> T:

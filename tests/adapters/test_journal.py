@@ -253,12 +253,12 @@ def test_a_change_of_verdict_is_written_at_once(cluster: Any, journal: ConfigMap
     """With what waited before it."""
     for number in range(4):
         journal.append(RUN, NS, tick(2 + number, 15 * number))
-    journal.append(RUN, NS, tick(6, 60, Verdict.REGRESSION))
+    journal.append(RUN, NS, tick(6, 60, Verdict.REGRESSED))
     ticks = [e for e in facts(cluster, tmp_path) if isinstance(e, Ticks)]
     assert [(e.verdict, e.n) for e in ticks] == [
         (Verdict.HEALTHY, 1),
         (Verdict.HEALTHY, 3),
-        (Verdict.REGRESSION, 1),
+        (Verdict.REGRESSED, 1),
     ]
 
 

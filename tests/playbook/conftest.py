@@ -42,6 +42,7 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     for_: timedelta = msgspec.field(name="for", default=timedelta(minutes=30))
     on_blind: Does = Does.HOLD
+    on_regression: Does = Does.ROLL_BACK
     samples: Annotated[int, msgspec.Meta(ge=1)] = 2
     deadline: timedelta | None = None
 

@@ -174,7 +174,13 @@ def test_an_approval_stands_right_before_the_task_that_follows_it(book: Book, ta
 def test_defaults_are_resolved_so_that_resume_needs_no_newer_ones(book: Book, tasks_of: Tasks) -> None:
     """Every argument of the stage is in the task."""
     watch = dict(tasks_of(book("- tasks:\n    - strict:\n    - watch: {deadline: 90s, samples: 3}\n")))["watch"]
-    assert watch == {"for": "PT1800S", "on_blind": "hold", "samples": 3, "deadline": "PT90S"}
+    assert watch == {
+        "for": "PT1800S",
+        "on_blind": "hold",
+        "on_regression": "roll_back",
+        "samples": 3,
+        "deadline": "PT90S",
+    }
 
 
 def test_waivers_and_exemptions(book: Book) -> None:

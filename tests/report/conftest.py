@@ -186,7 +186,7 @@ def rolled_back_events() -> list[Fact]:
             move(s.ENFORCING, s.WATCHING),
             Ticks(t=NOW, verdict=Verdict.HEALTHY, **tick),  # type: ignore[arg-type]
             Ticks(t=at, verdict=Verdict.REGRESSED, since=at, until=at, breached=(lost.key,)),
-            Moved(t=at, from_=s.WATCHING, to=s.ROLLING_BACK, why="web/shop -> payments/ledger is lost", signals=(lost,)),
+            Moved(t=at, from_=s.WATCHING, to=s.ROLLING_BACK, why=f"{lost.where} is lost", signals=(lost,)),
             Done(t=at, of=0, change=FLIP.inverse, resource_version="3", undo=True),
             Moved(t=at, from_=s.ROLLING_BACK, to=s.ROLLED_BACK, why="proven"),
             Ended(

@@ -103,7 +103,7 @@ def test_a_call_at_the_seam_of_two_slices_is_found() -> None:
     """Slices overlap, else the midnight job falls between two days."""
     metrics = _mesh()
     seam = NOW - timedelta(days=1)
-    _calls(metrics, istio_labels("unknown"), lambda t: 1.0 + (t > seam - timedelta(seconds=90)))
+    _calls(metrics, istio_labels("unknown"), lambda t: 1.0 + (t > seam))
     assert _look(metrics).verdict is EvidenceVerdict.PLAINTEXT
 
 

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,14 @@ class Replay:
 
     def run(self) -> int:
         """Replay all exchanges; returns how many."""
-        for exchange in self.topic["exchanges"]:
-            self.exchange(exchange)
+        for exchanges in batches(self.topic["exchanges"]):
+            if len(exchanges) == 1:
+                self.exchange(exchanges[0])
+                continue
+            with ThreadPoolExecutor(len(exchanges)) as pool:
+                answers = list(pool.map(lambda exchange: self.send(exchange["request"]), exchanges))
+            for exchange, answer in zip(exchanges, answers, strict=True):
+                self.compare(exchange, *answer)
         revisions = [int(self.bound[word]) for word in self.topic["rvOrder"] if word in self.bound]
         if revisions != sorted(revisions):
             self.problems.append(f"resourceVersions out of order: {revisions}")
@@ -222,6 +229,21 @@ class Replay:
         for index, word in enumerate(fresh):
             self.bound[word] = found[f"g{index}"]
         return True
+
+
+def batches(exchanges: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Watches that follow each other, together: each lasts for seconds, and none changes anything."""
+    together: list[dict[str, Any]] = []
+    for exchange in exchanges:
+        if "watch" in exchange["request"]["path"] and not {"during", "prepare"} & set(exchange):
+            together.append(exchange)
+            continue
+        if together:
+            yield together
+            together = []
+        yield [exchange]
+    if together:
+        yield together
 
 
 @pytest.fixture
