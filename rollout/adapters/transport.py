@@ -95,7 +95,7 @@ class Transport:
             Unreachable: there was none.
         """
         from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
 
         try:
             response = self._client.request(
@@ -120,6 +120,7 @@ class Transport:
         except (HTTPError, OSError) as error:
             cause = getattr(error, "reason", None) or error
             late = isinstance(cause, (ReadTimeoutError, ConnectTimeoutError, TimeoutError))
+            late = late and not isinstance(cause, NewConnectionError)  # in urllib3 a kind of timeout
             raise silence(Ask(method, path, self.server, self.context), error, timeout=late) from error
         return reply
 

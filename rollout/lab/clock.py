@@ -104,7 +104,9 @@ class VirtualClock:
         """The virtual time. Inside `on_advance`: how far it has stepped."""
         with self.changed:
             stepped = self._stepped
-            if stepped is not None and (self._members or self._advancing == threading.get_ident()):
+            if stepped is not None and self._members:
+                return max(stepped, self._base)
+            if stepped is not None and self._advancing == threading.get_ident():
                 return stepped
             return self._running()
 

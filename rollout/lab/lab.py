@@ -6,7 +6,8 @@ socket; what a person in the story would do (`fire`) or wait for (`advance`) goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -43,14 +44,22 @@ class Lab:
         scenario: what was read.
         store: the API's objects.
         simulation: the mesh.
-        clock: virtual time.
     """
 
-    def __init__(self, scenario: Scenario, *, seed: int, start: datetime) -> None:
-        """Build the cluster and let its history happen; `start` is the first instant that clients see."""
+    def __init__(
+        self, scenario: Scenario, *, seed: int, start: datetime, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Build the cluster and let its history happen.
+
+        Args:
+            scenario: what to build.
+            seed: which jitter and delays.
+            start: the first instant that clients see.
+            monotonic: the real clock, by which time runs while nobody is attached.
+        """
         self.scenario = scenario
-        self.clock = VirtualClock(start)
-        self._past: datetime | None = start - timedelta(milliseconds=scenario.look_back)
+        self._past = start - timedelta(milliseconds=scenario.look_back)
+        self._clock: VirtualClock | None = None
         self.store = Store(self._now)
         self.faults = Faults()
         begin = to_ms(self._past)
@@ -60,7 +69,7 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
-        self.prometheus = Prometheus(self.simulation.storage, self.clock.now, targets=self.simulation.scraper.targets)
+        self.prometheus = Prometheus(self.simulation.storage, self._now, targets=self.simulation.scraper.targets)
         self.outside = Outside(
             self.simulation,
             scenario.events,
@@ -70,14 +79,14 @@ class Lab:
             parse_traffic=parse_traffic,
             parse_duration=duration,
         )
-        self.simulation.advance(begin)
+        self.simulation.begin()
         self._label_late()
         for traffic in scenario.traffic:
             self.simulation.add(traffic)
         self.simulation.advance(to_ms(start), self._remember)
-        self._past = None
         self.simulation.watch_for_flips()
-        self.clock.on_advance = self._advance
+        self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
+        self._clock.on_advance = self._advance
         self._server: LabServer | None = None
 
     @classmethod
@@ -109,6 +118,12 @@ class Lab:
         )
         self._server.start()
         self.clock.start()
+
+    @property
+    def clock(self) -> VirtualClock:
+        """Virtual time."""
+        assert self._clock is not None, "history is over when __init__ returns"
+        return self._clock
 
     @property
     def storage(self) -> ScrapeStorage:
@@ -177,7 +192,7 @@ class Lab:
         return self._server
 
     def _now(self) -> datetime:
-        return self._past or self.clock.now()
+        return self._clock.now() if self._clock is not None else self._past
 
     def _remember(self, ms: int) -> None:
         self._past = _moment(ms)

@@ -22,6 +22,7 @@ from rollout.lab.mesh.traffic import Traffic
 Json = dict[str, Any]
 SHIPPED = Path(__file__).parent / "scenarios"
 
+_SHORTEST_JOB = 90_000
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
@@ -213,6 +214,8 @@ def _workload(document: Mapping[str, Any]) -> Workload:
     workload = Workload(**values)
     if workload.kind not in ("Deployment", "StatefulSet", "CronJob"):
         raise ValueError(f"workload {workload.name}: kind is Deployment, StatefulSet or CronJob, not {workload.kind}")
+    if workload.takes < _SHORTEST_JOB:
+        raise ValueError(f"workload {workload.name}: a Job takes 90s or longer, its calls need 65s")
     if workload.sidecar not in ("", "native", "classic", "none", "ambient"):
         raise ValueError(f"workload {workload.name}: sidecar is native, classic, none or ambient")
     return workload

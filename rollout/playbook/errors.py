@@ -9,7 +9,8 @@ import msgspec
 
 from rollout.errors import UsageError
 
-_LONGEST = 160
+#: With its indentation the source line fits 80 columns, so that the caret stays under its place.
+_LONGEST = 74
 
 
 class Mark(Protocol):

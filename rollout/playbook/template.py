@@ -34,8 +34,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, cache_size=0)
     # A playbook means the same at each load, and `namespace` or `range` must not stand in for a forgotten variable.
     environment.globals.clear()
-    for name in ("random",):
-        environment.filters.pop(name, None)
+    environment.filters.pop("random")
     return environment
 
 
@@ -54,6 +53,8 @@ def resolve(text: str, variables: Mapping[str, Any]) -> Any:
         return text
     if "{%" in text:
         raise Unresolved("statements ({% %}) are not supported", "expressions in {{ }} are")
+    if "{#" in text:
+        raise Unresolved("comments ({# #}) are not supported", "YAML's own begin with #")
     return _guarded(text, variables, _fill)
 
 

@@ -61,12 +61,17 @@ class Intended(Event, frozen=True, tag="intent"):
 
 
 class Done(Event, frozen=True, tag="done"):
-    """A change was written, at `of`'s intent (0: an undo, whose intent came with the flip)."""
+    """A change was written, at `of`'s intent (0: an undo, whose intent came with the flip).
+
+    `since` is the earliest moment at which it can have been written, where another process finds it done: proxies
+    that took it before it was recorded must count as having it.
+    """
 
     of: int
     change: Change
     resource_version: str
     undo: bool = False
+    since: datetime | None = None
 
 
 class FailureKind(StrEnum):

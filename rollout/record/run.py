@@ -272,7 +272,7 @@ def _done(run: Run, event: Done) -> Run:
     return _with(
         run,
         writes=tuple(
-            msgspec.structs.replace(w, done=event.t, change=event.change) if w.seq == event.of else w
+            msgspec.structs.replace(w, done=event.since or event.t, change=event.change) if w.seq == event.of else w
             for w in run.writes
         ),
     )

@@ -10,8 +10,8 @@ from rollout.record.events import ProofKind
 from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.report import findings, lifecycle
-from rollout.report.endings import result
-from rollout.report.layout import Style, count, labelled, share, span, width_of, wrap
+from rollout.report.endings import result, signals
+from rollout.report.layout import Style, clock, count, labelled, share, span, width_of, wrap
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
 _PROOFS = {
@@ -19,7 +19,8 @@ _PROOFS = {
     State.PERMISSIVE: (),
     State.CONFIRMING: (),
     State.CHECKING: (),
-    State.ENFORCING: (ProofKind.UNDO, ProofKind.PROPAGATION),
+    State.ENFORCING: (ProofKind.UNDO, ProofKind.PROPAGATION, ProofKind.DRAIN),
+    State.ROLLING_BACK: (ProofKind.UNDO_PROPAGATION,),
 }
 _PROVEN = {
     ProofKind.RIGHTS: "every right that the run needs, undo first",
@@ -32,9 +33,13 @@ _PROVEN = {
 
 
 def plan(run: Run, style: Style | None = None, *, short: bool = False) -> list[str]:
-    """Blocks of one namespace, the totals, and the result; `short` leaves out what is ok."""
+    """Blocks of one namespace, the totals, and the result; `short` leaves out what is ok.
+
+    A real run is told the same way: what was written when, what was taken back, and no totals.
+    """
     style = style or Style()
-    return [*blocks(run, style, short=short), *totals([run], style), *result(run, style)]
+    lines = [*blocks(run, style, short=short), *(totals([run], style) if run.spec.plan else [])]
+    return lines + result(run, style)
 
 
 def plans(runs: Sequence[Run], style: Style | None = None, *, short: bool = False) -> list[str]:
@@ -59,7 +64,9 @@ def blocks(run: Run, style: Style, *, short: bool = False) -> list[str]:
         return lines
     watch = lifecycle.argument(run, "watch", "for")
     then = f", then watching {span(watch)} of sight" if watch and run.spec.task("strict") else ""
-    return [*lines, *_heading(run, f"enforcing{then}", style), *_enforcing(run, style, short=short)]
+    lines += [*_heading(run, f"enforcing{then}", style), *_enforcing(run, style, short=short)]
+    back = [*signals(run, style), *_proofs(run, State.ROLLING_BACK, style, short=False)]
+    return [*lines, *_heading(run, f"rolling_back: {run.why}", style), *back] if back else lines
 
 
 def _heading(run: Run, words: str, style: Style) -> list[str]:
@@ -108,7 +115,9 @@ def _enforcing(run: Run, style: Style, *, short: bool) -> list[str]:
     for write in strict:
         lines += _write(run, write, style)
     if not strict:
-        why = "the playbook asks for no `strict`" if not run.spec.task("strict") else (run.why or "see above")
+        asked = f"--until {run.spec.until}" if run.spec.until else "the playbook asks for no `strict`"
+        wanted = run.spec.task("strict") and not run.spec.until
+        why = (run.why or "see above") if wanted else asked
         lines += wrap(f"no change planned: {why}", style, first=f"{style.mark(Status.SKIPPED)} ", rest="  ")
         lines += _blocked_by(run, style)
     if run.baseline and not short:
@@ -136,7 +145,17 @@ def _write(run: Run, write: Write, style: Style) -> list[str]:
         lines.append(f"    {style.clean(undo)}   {style.clean(dry)}")
     else:
         lines += [*wrap(undo, style, first="    ", rest="      "), *wrap(dry, style, first="    ", rest="      ")]
+    if not run.spec.plan:
+        lines += wrap(_deed(write, style), style, first="    ", rest="      ")
     return lines + (_blocked_by(run, style) if change.strict else [])
+
+
+def _deed(write: Write, style: Style) -> str:
+    """What became of the change in a real run."""
+    if write.done is None:
+        return f"not written: {write.failed or 'nobody knows yet'}"
+    back = f", taken back {clock(write.undone, style)}" if write.undone else ""
+    return f"written {clock(write.done, style)}{back}"
 
 
 def _undo(run: Run, write: Write) -> str:

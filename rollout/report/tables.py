@@ -19,7 +19,8 @@ def _rows() -> Iterator[tuple[int, list[Outcome]]]:
 def exit_codes(style: Style | None = None) -> list[str]:
     """For a terminal: code, each end with its meaning, and what may have changed in the cluster."""
     style = style or Style()
-    lines = [style.paint(f"{'CODE':<{_CODE}}END, MEANING, AND WHAT CHANGED", "bold")]
+    title = wrap("END, MEANING, AND WHAT CHANGED", style, first=f"{'CODE':<{_CODE}}")
+    lines = [style.paint(line, "bold") for line in title]
     for code, outcomes in _rows():
         for number, outcome in enumerate(outcomes):
             head = f"{code if not number else '':<{_CODE}}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rollout.record.spec import Exemption, Spec, Waiver
 from rollout.report.endings import recap, result
-from rollout.report.layout import Style, day, wrap
+from rollout.report.layout import Style, day, width_of, wrap
 from rollout.report.lines import event, progress
 from rollout.report.plan import plan, plans
+from rollout.report.redact import redact
 
 __all__ = ["Style", "event", "header", "plan", "plans", "problem", "progress", "recap", "result"]
 
@@ -55,9 +56,13 @@ def _accepted(spec: Spec, style: Style) -> list[str]:
 def problem(lines: list[str], style: Style | None = None) -> list[str]:
     """An error's own lines (`RolloutError.lines()`), wrapped with their indentation kept."""
     style = style or Style()
-    result: list[str] = []
+    shown: list[str] = []
     for number, line in enumerate(lines):
+        kept = style.clean_cell(redact(line))
+        if width_of(kept) <= style.columns:  # a caret stays under its place
+            shown.append(style.paint(kept, "" if number else "red"))
+            continue
         indent = " " * min(len(line) - len(line.lstrip()), 8)
-        set_ = wrap(line, style, first=indent, rest=indent + "  ")
-        result += [style.paint(text, "" if number else "red") for text in set_]
-    return result
+        wrapped = wrap(line, style, first=indent, rest=indent + "  ")
+        shown += [style.paint(text, "" if number else "red") for text in wrapped]
+    return shown

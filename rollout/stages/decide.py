@@ -103,7 +103,7 @@ def _settle(run: Run, intent: Write, world: World, now: datetime) -> Step:
     if live is not None and state == intent.change.after:
         change = intent.change
         version = live.metadata.resource_version
-        return Learn((Done(t=now, of=intent.seq, change=change, resource_version=version),))
+        return Learn((Done(t=now, of=intent.seq, change=change, resource_version=version, since=intent.intended),))
     if state == intent.change.before:
         return Learn((Failed(t=now, of=intent.seq, kind=FailureKind.VOID, reason="it was not written"),))
     return Learn((Failed(t=now, of=intent.seq, kind=FailureKind.FOREIGN, reason=f"it is {state or 'gone'}"),))

@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Object)
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A request."""
+    """A request; the headers' names are in lower case."""
 
     method: str
     path: str
@@ -83,7 +83,8 @@ def script() -> Iterator[Script]:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            reply = found.reply(Seen(self.command, parts.path, query, dict(self.headers), body))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            reply = found.reply(Seen(self.command, parts.path, query, headers, body))
             if reply.wait is not None:
                 reply.wait.wait(10)
             if reply.hang_up:

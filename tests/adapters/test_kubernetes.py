@@ -72,8 +72,8 @@ def test_a_list_is_read_in_pages(script: Any, reply: Any, cluster: KubernetesClu
         {"limit": "500", "labelSelector": "app=x,!y"},
         {"limit": "500", "labelSelector": "app=x,!y", "continue": "t+/="},
     ]
-    assert script.seen[0].headers["Authorization"] == "Bearer secret-token"
-    assert script.seen[0].headers["User-Agent"].startswith("rollout/")
+    assert script.seen[0].headers["authorization"] == "Bearer secret-token"
+    assert script.seen[0].headers["user-agent"].startswith("rollout/")
 
 
 def test_an_expired_token_begins_the_list_anew(
@@ -155,7 +155,7 @@ def test_writes_say_who_and_are_strict(script: Any, reply: Any, cluster: Kuberne
     post, patch = script.seen[-2:]
     assert post.query == patch.query == {"fieldManager": "rollout", "fieldValidation": "Strict"}
     assert json.loads(post.body) == {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}
-    assert patch.headers["Content-Type"] == "application/merge-patch+json"
+    assert patch.headers["content-type"] == "application/merge-patch+json"
     assert json.loads(patch.body) == {"data": {"a": None}}
 
 
@@ -356,7 +356,7 @@ def test_impersonation_goes_with_every_request(script: Any, reply: Any, tmp_path
     cluster = connect(config(tmp_path, script.url), None, sleep=slept.append, impersonate="ben")
     cluster.list(Pod)
     cluster.close()
-    assert {seen.headers.get("Impersonate-User") for seen in script.seen} == {"ben"}
+    assert {seen.headers.get("impersonate-user") for seen in script.seen} == {"ben"}
 
 
 def test_a_raw_answer_is_passed_on(script: Any, reply: Any, cluster: KubernetesCluster) -> None:

@@ -63,8 +63,8 @@ def test_an_instant_vector_without_nan(script: Any, reply: Any, metrics: Prometh
     assert answer.samples == (Sample({"a": "b"}, AT, 1.5), Sample({"a": "d"}, AT, float("inf")))
     seen = script.seen[0]
     assert seen.query == {"query": 'up{a=~"b+"}', "time": "1772445600.250"}
-    assert seen.headers["Authorization"] == "Basic " + base64.b64encode(b"ana:p@ss").decode()
-    assert seen.headers["X-Scope-OrgID"] == "team"
+    assert seen.headers["authorization"] == "Basic " + base64.b64encode(b"ana:p@ss").decode()
+    assert seen.headers["x-scope-orgid"] == "team"
 
 
 def test_warnings_come_through(script: Any, reply: Any, metrics: PrometheusMetrics) -> None:
@@ -203,7 +203,7 @@ def test_a_bearer_token_wins_over_netrc(
     metrics = connect_metrics(script.url, sleep=slept.append, bearer_token="token")
     metrics.query("up", AT)
     metrics.close()
-    assert script.seen[0].headers["Authorization"] == "Bearer token"
+    assert script.seen[0].headers["authorization"] == "Bearer token"
 
 
 class Proxy:

@@ -7,6 +7,8 @@ does: the deciding policy (or a new `default`) to STRICT.
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from rollout.world.world import Reading, Unreadable, World
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FOLDER = Path(__file__).parent
 CASES = sorted(FOLDER.glob("*/*.yaml"))
+QUOTED = re.compile(r"'([\[{].*?)'(?: \||;|$)")
 EXPECTED_KEYS = {"ref", "field", "severity", "new", "waived", "measured", "fix", "where"}
 
 
@@ -165,9 +168,12 @@ def test_declared_reads_are_the_ones_really_read(check: Check) -> None:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_blocking_finding_names_one_fix(path: Path) -> None:
-    """A finding that stops a run says what to do."""
+def test_every_finding_that_asks_for_a_deed_names_one(path: Path) -> None:
+    """On one line, and what it hands to kubectl is JSON."""
     for finding in result_of(path, load(path)).findings:
         if finding.severity is not Severity.INFO:
             assert finding.measured
             assert finding.fix or finding.query
+            assert "\n" not in finding.fix
+            for printed in QUOTED.findall(finding.fix):
+                json.loads(printed)

@@ -66,7 +66,7 @@ def run(lab: Lab, state: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 def mode(lab: Lab) -> str:
     """What decides for the namespace."""
-    policies = lab.store.list("peerauthentications.security.istio.io", namespace="production")
+    policies = lab.store.list("security.istio.io/v1", "PeerAuthentication", "production")
     oldest = min(policies, key=lambda p: p["metadata"]["creationTimestamp"])
     return str(oldest["spec"]["mtls"]["mode"])
 

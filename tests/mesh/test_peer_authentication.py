@@ -150,10 +150,10 @@ def test_five_thousand_pods_are_fast(policy: Make, pod: MakePod) -> None:
     """The index is built once."""
     pods = [pod(f"orders-{number}") for number in range(5000)]
     policies = [policy(f"own-{n}", "STRICT", selector={"app": f"w{n}"}) for n in range(300)]
-    started = time.perf_counter()
+    started = time.process_time()
     modes = effective_modes(pods, policies, ROOT)
     assert len(modes) == 10_000
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 MODES = st.sampled_from(list(Mode))

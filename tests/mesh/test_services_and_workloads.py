@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -100,24 +101,21 @@ def test_restart_is_the_kinds_own_command(kind: str, command: str) -> None:
     assert restart(Ref(kind, "n", "a")) == command
 
 
-@pytest.mark.parametrize(
-    ("kind", "value", "expected"),
-    [
-        (
-            "Deployment",
-            None,
-            """kubectl patch deployment a -n n --type merge -p '{"spec":{"template":{"metadata":{"labels":{"k":null}}}}}'""",
-        ),
-        (
-            "CronJob",
-            "v",
-            "kubectl patch cronjob a -n n --type merge -p "
-            """'{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{"k":"v"}}}}}}}'""",
-        ),
-        ("Pod", None, "make the pods of Pod n/a anew without the label k in their template"),
-        ("Job", "v", 'make the pods of Job n/a anew with the label k: "v" in their template'),
-    ],
-)
-def test_a_template_is_patched_where_that_is_possible(kind: str, value: str | None, expected: str) -> None:
+def test_a_template_is_patched_where_it_stands() -> None:
+    """A CronJob's is deeper; None removes the key."""
+    command, body = patch_template(Ref("Deployment", "n", "a"), "labels", "k", None).split(" -p ")
+    assert command == "kubectl patch deployment a -n n --type merge"
+    assert json.loads(body.strip("'")) == {"spec": {"template": {"metadata": {"labels": {"k": None}}}}}
+    command, body = patch_template(Ref("CronJob", "n", "a"), "annotations", "k", "v").split(" -p ")
+    assert command == "kubectl patch cronjob a -n n --type merge"
+    template = json.loads(body.strip("'"))["spec"]["jobTemplate"]["spec"]["template"]
+    assert template == {"metadata": {"annotations": {"k": "v"}}}
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Job", "StrimziPodSet"])
+def test_where_no_patch_is_possible_the_deed_is_said(kind: str) -> None:
     """A Job's template cannot be changed, an operator's kind may have none."""
-    assert patch_template(Ref(kind, "n", "a"), "labels", "k", value) == expected
+    ref = Ref(kind, "n", "a")
+    without = patch_template(ref, "labels", "k", None)
+    assert without == f"make the pods of {ref} anew without the label k in their template"
+    assert patch_template(ref, "labels", "k", "v").endswith('anew with the label k: "v" in their template')

@@ -49,6 +49,7 @@ W = "- tasks: []\n  waive:\n    - {check: probes, object: a, reason: r, owner: o
             "`look_back`",
         ),
         ("- name: '{% if x %}'\n  tasks: []\n", 1, 9, "statements", "expressions"),
+        ("- name: '{# x #}'\n  tasks: []\n", 1, 9, "comments", "begin with #"),
         ("- name: '{{ 1 + }}'\n  tasks: []\n", 1, 9, "not an expression", ""),
         ("- name: '{{ }}'\n  tasks: []\n", 1, 9, "not an expression", ""),
         ("- name: '{{ 1 / 0 }}'\n  tasks: []\n", 1, 9, "cannot be computed", ""),

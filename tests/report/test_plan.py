@@ -169,18 +169,45 @@ def test_evidence_names_suspects_where_no_finding_does(blocked: Run) -> None:
     """Who the nameless caller might be, its rhythm and when the look-back is clean."""
     assert blocked.evidence
     lines = findings.evidence(blocked.evidence, Style())
-    assert (
-        lines[-8:]
-        == [
-            "    caller    unknown -> production/orders, daily, clean from Tue 10 Mar 02:00",
-            "              on",
-            "    suspects  likeliest first:",
-            "              1. billing/invoicer (CronJob, no sidecar): env ORDERS_URL names",
-            "              orders.production",
-            "    fix       add a sidecar",
-            '    query     increase(istio_requests_total{reporter=~"destination|waypoint",co…',
-        ][-8:]
-    )
+    assert lines[-7:] == [
+        "    caller    unknown -> production/orders, daily, clean from Tue 10 Mar 02:00",
+        "              on",
+        "    suspects  likeliest first:",
+        "              1. billing/invoicer (CronJob, no sidecar): env ORDERS_URL names",
+        "              orders.production",
+        "    fix       add a sidecar",
+        '    query     increase(istio_requests_total{reporter=~"destination|waypoint",co…',
+    ]
+
+
+def test_a_real_run_says_what_was_written_and_taken_back(rolled_back: Run) -> None:
+    """The same blocks, with times, the signals and no totals."""
+    lines = plan(rolled_back)
+    at = lines.index("enforcing, then watching 30m of sight")
+    assert lines[at + 2 :] == [
+        "~ PeerAuthentication production/default   spec.mtls.mode: PERMISSIVE -> STRICT",
+        "    undo: mode back to PERMISSIVE   server dry run: not proven: none is recorded",
+        "    written 10:12:00, taken back 10:17:00",
+        "    baseline  1 edge, 1 workload, 0% of requests fail",
+        "rolling_back: proven",
+        "    signal    edge-survival at web/shop -> payments/ledger",
+        "    measured  46 tried, 0 arrived, on 2 new samples",
+        "    limit     1 arrives",
+        "    window    2m",
+        "    query     increase(x[2m])",
+        "    beside    Deployment orders 41→42 at 10:58",
+        "Result: ROLLED BACK (exit 5). production accepts plaintext again since 10:17:00;",
+        "nothing to do tonight. Next: kubectl -n web edit destinationrule ledger",
+    ]
+
+
+def test_a_plan_that_is_not_to_flip_says_so(blocked: Run) -> None:
+    """`--until`, or a playbook without `strict`."""
+    until = msgspec.structs.replace(blocked.spec, until="checking")
+    bare = msgspec.structs.replace(blocked.spec, tasks=())
+    for spec, why in ((until, "--until checking"), (bare, "the playbook asks for no `strict`")):
+        lines = plan(msgspec.structs.replace(blocked, spec=spec, writes=()))
+        assert f"– no change planned: {why}" in lines
 
 
 def test_many_edges_are_counted_not_listed(clean: Any) -> None:

@@ -111,6 +111,11 @@ class Simulation:
         if flow is not None:
             flow.close()
 
+    def begin(self) -> None:
+        """Take in what the store holds: before the first call everybody knows it."""
+        self.advance(self.now)
+        self.istiod.refresh_clients()
+
     def advance(self, to: int, step: Callable[[int], None] = lambda _: None) -> None:
         """Let everything happen up to and at `to` (milliseconds); `step` hears of each instant before it happens."""
         with self._lock:

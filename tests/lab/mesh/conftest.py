@@ -88,7 +88,7 @@ def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
         }
         path = tmp_path / f"scenario-{len(labs)}.yaml"
         path.write_text(yaml.safe_dump({**base, **document}))
-        lab = Lab(load_scenario(path), seed=seed, start=START)
+        lab = Lab(load_scenario(path), seed=seed, start=START, monotonic=lambda: 0.0)
         labs.append(lab)
         return Bench(lab)
 

@@ -31,9 +31,9 @@ def test_probes_that_were_not_rewritten_fail_under_strict(bench: Start) -> None:
     assert ("none", "unknown") in made.moved("istio_requests_total", by, reporter="destination")
     made.policy("STRICT")
     made.wait(seconds=20)
-    assert 2 == made.ready("server")
+    assert made.ready("server") == 2
     made.wait(minutes=3)
-    assert 0 == made.ready("server")
+    assert made.ready("server") == 0
     assert {("503", "UH")} == set(made.moved("istio_requests_total", "response_code,response_flags", reporter="source"))
     events = made.lab.store.list("v1", "Event", "app")
     assert {"Unhealthy"} == {event["reason"] for event in events}
@@ -41,7 +41,7 @@ def test_probes_that_were_not_rewritten_fail_under_strict(bench: Start) -> None:
     assert pod["status"]["containerStatuses"][0]["restartCount"] > 0
     made.policy("PERMISSIVE")
     made.wait(minutes=2)
-    assert 2 == made.ready("server")
+    assert made.ready("server") == 2
 
 
 @pytest.mark.parametrize("probes", [{"readiness": "tcp 8080"}, {"readiness": "exec"}])
@@ -50,7 +50,7 @@ def test_a_tcp_probe_passes_blindly(bench: Start, probes: dict[str, str]) -> Non
     made = bench(workloads=[server(rewrite=False, probes=probes)])
     made.policy("STRICT")
     made.wait(minutes=5)
-    assert 2 == made.ready("server")
+    assert made.ready("server") == 2
 
 
 def test_rewritten_probes_survive_and_leave_no_trace(bench: Start) -> None:
@@ -58,13 +58,13 @@ def test_rewritten_probes_survive_and_leave_no_trace(bench: Start) -> None:
     made = bench(workloads=[server(probes={"readiness": "http 8080", "liveness": "grpc 8080"})])
     pod = next(iter(made.pods().values()))
     container = next(c for c in pod["spec"]["containers"] if c["name"] == "server")
-    assert (15020, "/app-health/server/readyz") == (
+    assert (
         container["readinessProbe"]["httpGet"]["port"], container["readinessProbe"]["httpGet"]["path"]
-    )  # fmt: skip
+    ) == (15020, "/app-health/server/readyz")  # fmt: skip
     made.policy("STRICT")
     made.wait(minutes=5)
-    assert 2 == made.ready("server")
-    assert {} == made.query("istio_requests_total")
+    assert made.ready("server") == 2
+    assert made.query("istio_requests_total") == {}
 
 
 def test_injection_follows_labels_and_shows_both_shapes(bench: Start) -> None:
@@ -85,11 +85,11 @@ def test_injection_follows_labels_and_shows_both_shapes(bench: Start) -> None:
         labelled = pod["metadata"]["labels"].get("security.istio.io/tlsMode") == "istio"
         return "istio-proxy" in names[0], "istio-proxy" in names[1], labelled
 
-    assert (True, False, True) == shape("server", "app")
-    assert (False, True, True) == shape("classic", "app")
-    assert (False, False, False) == shape("never", "app")
-    assert (False, False, False) == shape("plain", "out")
-    assert (True, False, True) == shape("asks", "out")
+    assert shape("server", "app") == (True, False, True)
+    assert shape("classic", "app") == (False, True, True)
+    assert shape("never", "app") == (False, False, False)
+    assert shape("plain", "out") == (False, False, False)
+    assert shape("asks", "out") == (True, False, True)
 
 
 def test_a_deployment_rolls_without_losing_availability(bench: Start) -> None:
@@ -104,7 +104,7 @@ def test_a_deployment_rolls_without_losing_availability(bench: Start) -> None:
         made.wait(seconds=10)
         assert made.ready("server") >= 3
     after = set(made.pods())
-    assert 3 == len(after)
+    assert len(after) == 3
     assert not before & after
     assert after == {key[0] for key in made.query("count by (pod) (envoy_server_uptime)")}
 
@@ -120,10 +120,10 @@ def test_scaling_changes_the_pods(bench: Start) -> None:
     )
     made.lab.fire("up")
     made.wait(minutes=1)
-    assert 5 == made.ready("server")
+    assert made.ready("server") == 5
     made.lab.fire("down")
     made.wait(minutes=1)
-    assert (1, 1) == (made.ready("server"), len(made.pods()))
+    assert (made.ready("server"), len(made.pods())) == (1, 1)
 
 
 def test_a_new_pod_has_the_policy_from_its_first_moment(bench: Start) -> None:
@@ -137,8 +137,8 @@ def test_a_new_pod_has_the_policy_from_its_first_moment(bench: Start) -> None:
     made.wait(minutes=2)
     made.lab.fire("deploy")
     made.wait(minutes=3)
-    assert 0 == made.total("envoy_listener_manager_listener_modified")
-    assert {} == made.moved("istio_requests_total", "reporter")
+    assert made.total("envoy_listener_manager_listener_modified") == 0
+    assert made.moved("istio_requests_total", "reporter") == {}
 
 
 def test_a_job_whose_calls_are_refused_fails(bench: Start) -> None:
@@ -154,8 +154,8 @@ def test_a_job_whose_calls_are_refused_fails(bench: Start) -> None:
     made.policy("STRICT")
     made.wait(hours=1)
     jobs = sorted(made.lab.store.list("batch/v1", "Job", "out"), key=lambda job: str(job["metadata"]["name"]))
-    assert ["Complete", "Failed"] == [job["status"]["conditions"][0]["type"] for job in jobs[-2:]]
-    assert 5 == made.total('sum(max_over_time(istio_requests_total{source_workload="unknown"}[2h])) / 2')
+    assert [job["status"]["conditions"][0]["type"] for job in jobs[-2:]] == ["Complete", "Failed"]
+    assert made.total('sum(max_over_time(istio_requests_total{source_workload="unknown"}[2h])) / 2') == 5
 
 
 def test_a_webhook_in_the_namespace_refuses_the_way_back(bench: Start) -> None:
@@ -203,10 +203,10 @@ def test_prometheus_scrapes_of_an_app_port_end_in_up_0(bench: Start) -> None:
         workloads=[server(replicas=1)],
         traffic={"scrape": {"from": "prometheus", "to": "app/server:8080", "every": "15s"}},
     )
-    assert 1 == made.total('up{job="application"}')
+    assert made.total('up{job="application"}') == 1
     made.policy("STRICT")
     made.wait(minutes=1)
-    assert 0 == made.total('up{job="application"}')
+    assert made.total('up{job="application"}') == 0
 
 
 @pytest.mark.parametrize(

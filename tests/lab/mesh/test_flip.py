@@ -12,8 +12,11 @@ Start = Callable[..., Any]
 CLIENT = {"name": "client", "namespace": "app", "replicas": 1}
 SERVER = {"name": "server", "namespace": "app", "replicas": 1, "ports": {"http": 8080, "tcp": 9000, "grpc": 9090}}
 OPENED, CLOSED = "istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"
-OPEN_NOW = f"sum by (connection_security_policy) ({OPENED}{{reporter='destination'}}) - " \
-           f"sum by (connection_security_policy) ({CLOSED}{{reporter='destination'}} or {OPENED}{{reporter='destination'}} * 0)"  # noqa: E501  # fmt: skip
+THERE = "{reporter='destination'}"
+OPEN_NOW = (
+    f"sum by (connection_security_policy) ({OPENED}{THERE})"
+    f" - sum by (connection_security_policy) ({CLOSED}{THERE} or {OPENED}{THERE} * 0)"
+)
 
 
 def test_the_error_rate_at_the_destination_improves_while_callers_die(bench: Start) -> None:
@@ -56,14 +59,14 @@ def test_a_proxy_proves_the_update_and_drains_for_45_seconds(bench: Start) -> No
     name = "envoy_listener_manager_{}".format
     made.policy("STRICT")
     made.wait(seconds=1)
-    assert 0 == made.total(name("listener_modified"))
+    assert made.total(name("listener_modified")) == 0
     made.wait(seconds=14)
-    assert (1, 2) == (made.total(name("listener_modified")), made.total(name("lds_update_success")))
-    assert 1 == made.total(name("total_listeners_draining"))
+    assert (made.total(name("listener_modified")), made.total(name("lds_update_success"))) == (1, 2)
+    assert made.total(name("total_listeners_draining")) == 1
     made.wait(seconds=30)
-    assert 1 == made.total(name("total_listeners_draining"))
+    assert made.total(name("total_listeners_draining")) == 1
     made.wait(seconds=10)
-    assert 0 == made.total(name("total_listeners_draining"))
+    assert made.total(name("total_listeners_draining")) == 0
 
 
 def test_identical_content_drains_nothing(bench: Start) -> None:
@@ -71,9 +74,11 @@ def test_identical_content_drains_nothing(bench: Start) -> None:
     made = bench(workloads=[SERVER])
     made.policy("PERMISSIVE")
     made.wait(seconds=20)
-    assert 2 == made.total("envoy_listener_manager_lds_update_success")
-    assert 0 == made.total("envoy_listener_manager_listener_modified + envoy_listener_manager_listener_in_place_updated")
-    assert 0 == made.total("envoy_listener_manager_total_listeners_draining")
+    assert made.total("envoy_listener_manager_lds_update_success") == 2
+    assert (
+        made.total("envoy_listener_manager_listener_modified + envoy_listener_manager_listener_in_place_updated") == 0
+    )
+    assert made.total("envoy_listener_manager_total_listeners_draining") == 0
 
 
 def test_long_lived_tcp_is_cut_at_the_end_of_the_drain_and_not_before(bench: Start) -> None:
@@ -86,15 +91,15 @@ def test_long_lived_tcp_is_cut_at_the_end_of_the_drain_and_not_before(bench: Sta
         },
     )
     made.wait(minutes=1)
-    assert {("mutual_tls",): 2, ("none",): 3} == made.query(OPEN_NOW)
+    assert made.query(OPEN_NOW) == {("mutual_tls",): 2, ("none",): 3}
     made.policy("STRICT")
     made.wait(seconds=45)
-    assert {("mutual_tls",): 2, ("none",): 3} == made.query(OPEN_NOW)
+    assert made.query(OPEN_NOW) == {("mutual_tls",): 2, ("none",): 3}
     made.wait(seconds=15)
-    assert {("mutual_tls",): 2, ("none",): 0} == made.query(OPEN_NOW)
-    assert {("-", "client"): 2} == made.moved(CLOSED, "response_flags,source_workload", reporter="source")
+    assert made.query(OPEN_NOW) == {("mutual_tls",): 2, ("none",): 0}
+    assert made.moved(CLOSED, "response_flags,source_workload", reporter="source") == {("-", "client"): 2}
     made.wait(minutes=10)
-    assert {} == made.moved(OPENED, "connection_security_policy", reporter="destination")
+    assert made.moved(OPENED, "connection_security_policy", reporter="destination") == {}
 
 
 def test_long_lived_connections_move_bytes_and_no_opened(bench: Start) -> None:
@@ -105,7 +110,7 @@ def test_long_lived_connections_move_bytes_and_no_opened(bench: Start) -> None:
                           "bytes": 100}},
     )  # fmt: skip
     made.wait(minutes=5)
-    assert {} == made.moved(OPENED, "reporter")
+    assert made.moved(OPENED, "reporter") == {}
     moved = made.moved("istio_tcp_received_bytes_total", "reporter", reporter="destination")
     assert pytest.approx(2 * 100 * 120) == moved["destination",]
 
@@ -134,8 +139,8 @@ def test_streams_are_cut_as_code_200_with_upe_at_the_source(bench: Start) -> Non
     made.policy("STRICT")
     made.wait(minutes=1)
     by = "response_code,response_flags"
-    assert {("200", "UPE"): 4} == made.moved("istio_requests_total", by, seconds=30, reporter="source")
-    assert {("200", "DC"): 4} == made.moved("istio_requests_total", by, seconds=30, reporter="destination")
+    assert made.moved("istio_requests_total", by, seconds=30, reporter="source") == {("200", "UPE"): 4}
+    assert made.moved("istio_requests_total", by, seconds=30, reporter="destination") == {("200", "DC"): 4}
 
 
 def test_a_port_level_change_leaves_other_ports_alone(bench: Start) -> None:
@@ -149,11 +154,11 @@ def test_a_port_level_change_leaves_other_ports_alone(bench: Start) -> None:
                 portLevelMtls={"8080": {"mode": "STRICT"}})  # fmt: skip
     made.wait(seconds=20)
     where = '{pod=~"server.*"}'
-    assert 1 == made.total(f"envoy_listener_manager_listener_in_place_updated{where}")
-    assert 2 == made.total(f"envoy_listener_manager_total_filter_chains_draining{where}")
+    assert made.total(f"envoy_listener_manager_listener_in_place_updated{where}") == 1
+    assert made.total(f"envoy_listener_manager_total_filter_chains_draining{where}") == 2
     made.wait(minutes=1)
-    assert 0 == made.total(f"envoy_listener_manager_total_filter_chains_draining{where}")
-    assert {} == made.moved(CLOSED, "reporter")
+    assert made.total(f"envoy_listener_manager_total_filter_chains_draining{where}") == 0
+    assert made.moved(CLOSED, "reporter") == {}
 
 
 @pytest.mark.parametrize(("state", "rejected"), [("stuck", 0), ("rejecting", 1)])
@@ -169,7 +174,7 @@ def test_a_proxy_that_does_not_take_the_update_goes_on_as_before(bench: Start, s
     earlier = made.total("envoy_listener_manager_lds_update_rejected")
     made.policy("STRICT")
     made.wait(minutes=3)
-    assert 0 == made.total("envoy_listener_manager_listener_modified")
+    assert made.total("envoy_listener_manager_listener_modified") == 0
     assert rejected == made.total("envoy_listener_manager_lds_update_rejected") - earlier
     assert {("none",)} == set(made.moved("istio_requests_total", "connection_security_policy"))
 
@@ -183,10 +188,10 @@ def test_without_istiod_nothing_changes_in_the_proxies(bench: Start) -> None:
     made.lab.fire("stop")
     made.policy("STRICT")
     made.wait(minutes=2)
-    assert 0 == made.total("envoy_listener_manager_listener_modified")
+    assert made.total("envoy_listener_manager_listener_modified") == 0
     made.lab.fire("start")
     made.wait(minutes=1)
-    assert 1 == made.total("envoy_listener_manager_listener_modified")
+    assert made.total("envoy_listener_manager_listener_modified") == 1
 
 
 def test_a_selector_policy_drains_only_its_pods(bench: Start) -> None:
@@ -194,5 +199,5 @@ def test_a_selector_policy_drains_only_its_pods(bench: Start) -> None:
     made = bench(workloads=[CLIENT, SERVER])
     made.policy("STRICT", name="one", selector={"matchLabels": {"app": "server"}})
     made.wait(seconds=30)
-    assert 1 == made.total('envoy_listener_manager_listener_modified{pod=~"server.*"}')
-    assert 0 == made.total('envoy_listener_manager_listener_modified{pod=~"client.*"}')
+    assert made.total('envoy_listener_manager_listener_modified{pod=~"server.*"}') == 1
+    assert made.total('envoy_listener_manager_listener_modified{pod=~"client.*"}') == 0

@@ -45,9 +45,9 @@ def test_one_workload_policy_counts_with_all_its_ports() -> None:
     first = policy("a", "STRICT", age=3, **selecting(app="x"), portLevelMtls={8080: {"mode": "PERMISSIVE"}, 9: {}})
     second = policy("a", "DISABLE", age=1, **selecting(app="x"), portLevelMtls={7: {"mode": "DISABLE"}})
     modes = pod_modes([second, first], ROOT, "a", {"app": "x"})
-    assert (Mode.STRICT, Mode.PERMISSIVE, Mode.STRICT, Mode.STRICT) == (
+    assert (
         modes.workload, modes.at(8080), modes.at(9), modes.at(7)
-    )  # fmt: skip
+    ) == (Mode.STRICT, Mode.PERMISSIVE, Mode.STRICT, Mode.STRICT)  # fmt: skip
 
 
 def test_selectors_in_the_root_namespace_count_nowhere() -> None:
