@@ -9,36 +9,38 @@ Ticks are held back and merged: written when the verdict changes, before any oth
 
 from __future__ import annotations
 
-import re
 import string
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from rollout.adapters import configmap
+from rollout.adapters.configmap import (
+    PREFIX,
+    SELECTOR,
+    as_request,
+    decode_fact,
+    events_of,
+    is_finished,
+    lines_of,
+    patch_body,
+)
 from rollout.adapters.mirror import Mirror
 from rollout.errors import ClusterError, Conflict, Exists, NotFound, NotOurs, Overloaded, RecordError, Unreachable
 from rollout.model.kubernetes import ConfigMap
 from rollout.ports import Cluster, Heard
-from rollout.record.codec import decode, encode
+from rollout.record.codec import encode
 from rollout.record.events import NOTES, Ended, Event, Fact, Note, Requested, Started, Ticks
-from rollout.record.run import fold, merge_ticks
+from rollout.record.run import merge_ticks
 
-PREFIX = "rollout-"
-MANAGED_BY, RUN_ID = "app.kubernetes.io/managed-by", "rollout.dev/run-id"
-SELECTOR = f"{MANAGED_BY}=rollout,{RUN_ID}"
 #: Ticks wait at most for this long, in the time of the events.
 FLUSH = timedelta(minutes=5)
 #: Finished runs that stay in a namespace.
 KEEP = 10
 #: Fences lost in a row before an append gives up.
 TRIES = 5
-
-_KEY = re.compile(r"e\d{8,}[a-z]?")
 
 
 @dataclass
@@ -103,25 +105,35 @@ class ConfigMapJournal:
         if isinstance(event, Ended):
             self._prune(namespace, run)
 
-    def flush(self) -> None:
-        """Write the ticks that wait, and whatever the cluster has not got yet."""
-        for known in self._runs.values():
+    def flush(self, run: str = "") -> None:
+        """Write the ticks that wait, and whatever the cluster has not got yet: of this run, or ('') of every run.
+
+        Raises:
+            Heard, NotOurs, ClusterError: as `append`; the first of them, after every run was tried.
+        """
+        errors: list[Exception] = []
+        for known in [self._runs[run]] if run else list(self._runs.values()):
             if known.pending is not None:
                 self._queue(known, known.pending)
                 known.pending = None
-            self._send(known, "")
+            try:
+                self._send(known, "")
+            except (Heard, NotOurs, ClusterError) as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def load(self, run: str, namespace: str) -> tuple[Fact | Note, ...]:
         """All facts, from the cluster; the next append continues behind them."""
         found = self._get(run, namespace)
-        facts = tuple(event for event, _ in _events(found))
+        facts = tuple(event for event, _ in events_of(found))
         if not facts:
             raise RecordError(
                 f"ConfigMap {namespace}/{PREFIX}{run} holds no journal", next="delete it if nobody needs it"
             )
         before = self._runs.get(run)
         if before is None or not (before.unsent or before.pending):
-            self._runs[run] = _Known(run, namespace, found.metadata.resource_version, _lines(found))
+            self._runs[run] = _Known(run, namespace, found.metadata.resource_version, lines_of(found))
         return facts
 
     def runs(self, namespace: str) -> tuple[str, ...]:
@@ -135,7 +147,7 @@ class ConfigMapJournal:
         """Append a request behind whatever is there, with the next number."""
         for _ in range(TRIES):
             found = self._get(run, namespace)
-            numbers = [event.seq for event, _ in _events(found)]
+            numbers = [event.seq for event, _ in events_of(found)]
             numbered = msgspec.structs.replace(request, seq=max(numbers, default=0) + 1)
             key = f"e{numbered.seq:08d}"
             try:
@@ -143,7 +155,7 @@ class ConfigMapJournal:
                     ConfigMap,
                     namespace,
                     PREFIX + run,
-                    _patch(found.metadata.resource_version, {key: encode(numbered)}),
+                    patch_body(found.metadata.resource_version, {key: encode(numbered)}),
                 )
             except Conflict:
                 continue
@@ -193,7 +205,7 @@ class ConfigMapJournal:
 
     def _queue(self, known: _Known, event: Event) -> str:
         """Into the mirror, and among what the cluster is to get; return its key."""
-        line = encode_fact(event)
+        line = encode(event)  # type: ignore[arg-type]  # the port takes any Event
         key = known.free(event.seq)
         known.unsent[key] = line
         known.mark = self.mirror.append(known.run, line)
@@ -206,7 +218,7 @@ class ConfigMapJournal:
                 return
             try:
                 found = self._cluster.patch(
-                    ConfigMap, known.namespace, PREFIX + known.run, _patch(known.version, known.unsent)
+                    ConfigMap, known.namespace, PREFIX + known.run, patch_body(known.version, known.unsent)
                 )
             except Conflict:
                 self._again(known, self._get(known.run, known.namespace), current)
@@ -247,14 +259,14 @@ class ConfigMapJournal:
 
     def _again(self, known: _Known, found: ConfigMap, current: str) -> None:
         """Compare what is there with what we know, after somebody (perhaps we ourselves) wrote."""
-        there = _lines(found)
+        there = lines_of(found)
         requests: dict[str, Requested] = {}
         for key, line in there.items():
             if line in (known.written.get(key), known.unsent.get(key)):
                 known.unsent.pop(key, None)
                 known.written[key] = line
                 continue
-            event = _request(line)
+            event = as_request(line)
             if event is None or key in known.written:
                 self._lost(known, current, key)
             else:
@@ -298,12 +310,8 @@ class ConfigMapJournal:
 
     def _create(self, known: _Known) -> None:
         data = known.written | known.unsent
-        body = {
-            "metadata": {"name": PREFIX + known.run, "labels": {MANAGED_BY: "rollout", RUN_ID: label(known.run)}},
-            "data": data,
-        }
         try:
-            found = self._cluster.create(ConfigMap, known.namespace, body)
+            found = self._cluster.create(ConfigMap, known.namespace, configmap.body(known.run, data))
         except (Exists, Unreachable) as error:
             found = self._there(known, data, error)
         known.version = found.metadata.resource_version
@@ -315,7 +323,7 @@ class ConfigMapJournal:
             found = self._get(known.run, known.namespace)
         except ClusterError:
             raise error from None
-        if _lines(found) != data:
+        if lines_of(found) != data:
             raise error
         return found
 
@@ -326,69 +334,9 @@ class ConfigMapJournal:
         """Delete old finished runs; what cannot be read or deleted stays, a run's end does not hang on it."""
         try:
             found = self._cluster.list(ConfigMap, namespace=namespace, selector=SELECTOR)
-            finished = [c for c in found if c.name != PREFIX + run and _finished(c)]
+            finished = [c for c in found if c.name != PREFIX + run and is_finished(c)]
             finished.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name), reverse=True)
             for old in finished[KEEP - 1 :]:
                 self._cluster.delete(ConfigMap, old.namespace or namespace, old.name, uid=old.metadata.uid)
         except ClusterError:
             return
-
-
-def label(run: str) -> str:
-    """The run id as a label value: at most 63 characters, still unique when it is cut."""
-    if len(run) <= 63:
-        return run
-    return f"{run[:54].rstrip('-._')}-{sha256(run.encode()).hexdigest()[:8]}"
-
-
-def encode_fact(event: Event) -> str:
-    """One line of a fact."""
-    return encode(event)  # type: ignore[arg-type]  # the port takes any Event
-
-
-def decode_fact(line: str) -> Fact:
-    """One fact.
-
-    Raises:
-        RecordError: it is none.
-    """
-    event = decode(line)
-    if isinstance(event, NOTES):
-        raise RecordError("a note stands where only facts may")
-    return event
-
-
-def _patch(version: str, data: dict[str, str]) -> dict[str, Any]:
-    return {"metadata": {"resourceVersion": version}, "data": dict(data)}
-
-
-def _lines(found: ConfigMap) -> dict[str, str]:
-    """The events' lines in order; other keys, which somebody may have added, do not count."""
-    return {key: found.data[key] for key in sorted(found.data, key=_place) if _KEY.fullmatch(key)}
-
-
-def _place(key: str) -> tuple[int, str]:
-    digits = re.sub(r"\D", "", key)
-    return int(digits or 0), key
-
-
-def _events(found: ConfigMap) -> list[tuple[Fact, str]]:
-    where = f"ConfigMap {found.namespace}/{found.name}"
-    lines = _lines(found)
-    events: Iterable[tuple[Fact | Note, str]] = ((decode(line, f"{where} {key}"), line) for key, line in lines.items())
-    return [(event, line) for event, line in events if not isinstance(event, NOTES)]
-
-
-def _request(line: str) -> Requested | None:
-    try:
-        event = decode(line)
-    except RecordError:
-        return None
-    return event if isinstance(event, Requested) else None
-
-
-def _finished(found: ConfigMap) -> bool:
-    try:
-        return fold(event for event, _ in _events(found)).finished
-    except RecordError:
-        return False

@@ -105,7 +105,7 @@ def _from_files(paths: str, context: str | None) -> Access:
     except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError) as error:
         raise UsageError(f"the kubeconfig cannot be used: {error}", where=paths) from error
     user = str(loader.user_name or "")
-    expires = getattr(loader, "expiry", None) or token_expiry(configuration.api_key.get("BearerToken", ""))
+    expires = getattr(loader, "expiry", None) or token_expiry(_token(configuration))
     return Access(configuration, name, configuration.host, user, _utc(expires), renews=loader.renews)
 
 
@@ -125,6 +125,12 @@ def _known(merged: dict[str, Any], name: str, paths: str) -> None:
             where=paths,
             next="choose one with --context",
         )
+
+
+def _token(configuration: Any) -> str:
+    """The client's version 35 has it under another name."""
+    keys = configuration.api_key
+    return str(keys.get("BearerToken") or keys.get("authorization") or "")
 
 
 def _utc(at: datetime | None) -> datetime | None:

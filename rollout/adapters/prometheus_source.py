@@ -36,7 +36,7 @@ def connect_metrics(
     *,
     sleep: Sleep,
     raw_reply: RawReply | None = None,
-    bearer_token: str = "",
+    bearer_token: str | Callable[[], str] = "",
     ca_file: str = "",
     verify: bool = True,
     headers: Mapping[str, str] | None = None,
@@ -48,7 +48,7 @@ def connect_metrics(
         address: `https://user:password@host/prefix`, or `[https:]SERVICE.NAMESPACE:PORT[/prefix]`.
         sleep: waits between tries.
         raw_reply: the cluster's `raw_reply`, for the second form.
-        bearer_token: sent to a URL only; the API server would take it for its own.
+        bearer_token: or how to read one that is renewed; sent to a URL only, the API server would take it for its own.
         ca_file: PEM file of the authority to trust, '' for the usual ones.
         verify: False accepts any certificate.
         headers: sent with every request, such as X-Scope-OrgID.
@@ -99,7 +99,13 @@ class DirectSource:
     """Prometheus at a URL. Not for several threads at once: a session is one conversation."""
 
     def __init__(
-        self, url: str, *, bearer_token: str, verify: bool | str, headers: Mapping[str, str], timeout: float
+        self,
+        url: str,
+        *,
+        bearer_token: str | Callable[[], str],
+        verify: bool | str,
+        headers: Mapping[str, str],
+        timeout: float,
     ) -> None:
         """Nothing is sent yet."""
         from prometheus_api_client import PrometheusConnect
@@ -109,9 +115,8 @@ class DirectSource:
         self._session = _Session()
         self._session.verify = verify
         self._session.headers.update(headers)
-        if bearer_token:
-            self._session.headers["Authorization"] = f"Bearer {bearer_token}"
-        elif parts.username:
+        self._token = bearer_token
+        if not bearer_token and parts.username:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
         self._connect: Any = PrometheusConnect(
             self._address, session=self._session, retry=urllib3.Retry(0, read=False), timeout=(3.05, timeout)
@@ -125,6 +130,9 @@ class DirectSource:
         """Ask once."""
         from prometheus_api_client.exceptions import PrometheusApiClientException
 
+        if self._token:
+            token = self._token if isinstance(self._token, str) else self._token()
+            self._session.headers["Authorization"] = f"Bearer {token.strip()}"
         query, rest = params["query"], {key: value for key, value in params.items() if key != "query"}
         try:
             if endpoint == "query":
@@ -178,23 +186,27 @@ class ServiceSource:
         self._root = f"/api/v1/namespaces/{namespace}/services/{service}/proxy{prefix.rstrip('/')}"
 
     def address(self) -> str:
-        """`prometheus.istio-system:9090 (through the API server)`."""
-        return f"{self._address} (through the API server)"
+        """`prometheus.istio-system:9090`, as it was given."""
+        return self._address
 
     def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
         """Ask once. The API server's own refusals are Status objects; everything else is Prometheus' answer."""
         try:
             status, body = self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items()))
         except Unreachable as error:
-            raise MetricsUnreachable(error.problem, where=self.address(), next=error.next) from error
+            raise MetricsUnreachable(
+                error.problem, where=f"{self._address}, through the API server", next=error.next
+            ) from error
         said = parse(body.decode(errors="replace")) if status >= 300 else None
         if said is None or said.kind != "Status":
             return Reply(status, body)
         problem = f"the way through the API server is barred: {said.message or said.reason} ({status})"
         if status in (401, 403):
             deed = "have `get services/proxy` granted, or give Prometheus' URL"
-            raise MetricsRefused(problem, where=self.address(), next=deed)
-        raise MetricsUnreachable(problem, where=self.address(), next="check service, namespace and port")
+            raise MetricsRefused(problem, where=f"{self._address}, through the API server", next=deed)
+        raise MetricsUnreachable(
+            problem, where=f"{self._address}, through the API server", next="check service, namespace and port"
+        )
 
     def close(self) -> None:
         """The connections are the cluster's."""

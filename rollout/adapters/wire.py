@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from rollout.errors import ClusterError
-from rollout.model.kubernetes import Object
+from rollout.model.kubernetes import Object, Ref
 
 T = TypeVar("T", bound=Object)
 
@@ -113,7 +113,7 @@ def _named(kind: type[Object], body: bytes | msgspec.Raw) -> str:
         metadata = msgspec.json.decode(body, type=_Head).metadata or {}
     except msgspec.MsgspecError:
         return f"an answer that should be a {kind.RESOURCE.kind}"
-    return f"{kind.RESOURCE.kind} {metadata.get('namespace', '')}/{metadata.get('name', '?')}"
+    return str(Ref(kind.RESOURCE.kind, metadata.get("namespace") or "", metadata.get("name") or "?"))
 
 
 def _without_nulls(value: Any) -> Any:

@@ -17,7 +17,7 @@ from rollout.checks.view import Findings, View
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
 from rollout.mesh.injection import captured_port, injected, live
 from rollout.mesh.peer_authentication import Policies
-from rollout.mesh.services import host, selects, target_ports
+from rollout.mesh.services import Backends, host, target_ports
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import ClientTLSMode, DestinationRule, Mode, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Service
@@ -53,10 +53,10 @@ def check(view: View) -> Findings:
 def _strict_services(view: View, pods: Iterable[Pod]) -> list[tuple[Service, tuple[int, ...]]]:
     """The target's Services with those of their ports that lead to a STRICT one."""
     policies = view.then.policies()
-    servers = [pod for pod in pods if live(pod)]
+    backends = Backends(pods)
     found = []
     for service in view.then.of(Service, view.target):
-        mine = [pod for pod in servers if selects(service, pod)]
+        mine = backends.of(service)
         ports = tuple(
             p.port for p in service.spec.ports if any(_strict(policies, pod, target_ports(p, pod)) for pod in mine)
         )

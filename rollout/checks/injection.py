@@ -149,8 +149,9 @@ def _uncaptured(pod: Pod, services: Iterable[Service]) -> Findings:
             fix=restart(owner) if value is None else patch_template(owner, "labels", TLS_MODE_LABEL, None),
         )
     for port in sorted({p.container_port for c in pod.spec.containers for p in c.ports if p.protocol == "TCP"}):
-        through = [service.name for service, _ in reaching(services, pod, port)]
-        if through and not captured_port(pod, port):
+        if captured_port(pod, port):
+            continue
+        if through := [service.name for service, _ in reaching(services, pod, port)]:
             yield Finding(
                 ref=pod.ref,
                 field="metadata.annotations",

@@ -212,6 +212,8 @@ def _cause_of_selectors(pod: Pod, namespace: Namespace, injectors: tuple[Webhook
         )
     if (revision := labels.get(REVISION)) is not None or (revision := pod.labels.get(REVISION)) is not None:
         known = ", ".join(revisions) or "none"
+        if REVISION in labels and wanted.startswith(NAMESPACE_INJECTION):
+            wanted = f"{REVISION}- {wanted}"
         return Cause(
             f"revision {revision!r} has no webhook (there are: {known})",
             f"kubectl label namespace {name} {wanted} --overwrite && {then}",

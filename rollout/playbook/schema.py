@@ -23,6 +23,7 @@ NAMESPACES: Final = "namespaces"
 _SHARE = re.compile(r"^(\d{1,3})%$")
 _NAME = re.compile(r"^[a-z0-9*?\[\]!-]+$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_RESERVED = frozenset("self true false none True False None and or not if else is in".split())
 _RATE = re.compile(r"^(\d+(?:\.\d+)?)\s*/\s*([smhd])$")
 _PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WAIVE = ("check", "object", "reason", "owner", "expires", "max_rate")
@@ -34,8 +35,12 @@ def variables(node: Node | None, given: Mapping[str, str], scope: Scope) -> None
     scope.variables.update({k: v if k == NAMESPACES else yaml.typed(v) for k, v in given.items()})
     found = yaml.pairs(node, scope.problems, "`vars:`") if node and not yaml.empty(node) else {}
     for name, (key, value) in (found or {}).items():
-        if not _VARIABLE.match(name):
-            scope.problems.add(key.start_mark, f"{quoted(name)} is no name for a variable", "letters, digits and _")
+        if not _VARIABLE.match(name) or name in _RESERVED:
+            scope.problems.add(
+                key.start_mark,
+                f"{quoted(name)} is no name for a variable",
+                "letters, digits and _; no word of Jinja2's",
+            )
             continue
         resolved = scope.value(value)
         if name not in given:

@@ -120,7 +120,7 @@ def _fill(text: str, variables: Mapping[str, Any]) -> Any:
 def _evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     from jinja2 import Undefined
 
-    result = _environment().compile_expression(text, undefined_to_none=False)(**dict(variables))
+    result = _environment().compile_expression(text, undefined_to_none=False)(dict(variables))
     if isinstance(result, Undefined):
         str(result)  # StrictUndefined says which name it is
     return result

@@ -31,7 +31,7 @@ def plan_json(run: Run) -> dict[str, Any]:
                 "add": kinds.count("add"),
                 "change": kinds.count("change"),
                 "remove": kinds.count("remove"),
-                "blocked": int(bool(run.blocked or lifecycle.blocking(run))),
+                "blocked": int(lifecycle.stopped(run)),
             },
             "estimate_seconds": length.total_seconds() if length else None,
         }

@@ -48,6 +48,11 @@ def blocking(run: Run) -> list[CheckResult]:
     return [result for result in run.checks if result.blocks]
 
 
+def stopped(run: Run) -> bool:
+    """Something says no, or nothing could be seen."""
+    return bool(run.blocked or blocking(run)) or run.result in (Outcome.BLOCKED, Outcome.CANNOT_SEE)
+
+
 def argument(run: Run, keyword: str, name: str) -> timedelta | None:
     """A task's duration, where the playbook or its defaults give one."""
     task = run.spec.task(keyword)

@@ -157,7 +157,8 @@ def _watch(run: Run) -> str:
     watch = run.watch
     wanted = lifecycle.argument(run, "watch", "for")
     of = f"{span(watch.sight)}/{span(wanted)} of sight" if wanted else f"{span(watch.sight)} of sight"
-    interval = lifecycle.argument(run, "watch", "interval")
+    scrape = timedelta(seconds=run.baseline.sight.interval if run.baseline else 0)
+    interval = max(lifecycle.argument(run, "watch", "interval") or scrape, scrape)
     due = f"/{-(-wanted // interval)}" if wanted and interval else ""
     verdict = str(watch.verdict).replace("_", " ") if watch.verdict else "no sample yet"
     return f"{verdict}: {of}, tick {watch.ticks}{due}"

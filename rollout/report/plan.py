@@ -183,7 +183,7 @@ def _unchanged(run: Run) -> bool:
 def totals(runs: Sequence[Run], style: Style) -> list[str]:
     """`Plan: 0 to add, 1 to change, 0 to remove; 1 blocked. About 34m.`, or that nothing changes."""
     kinds = [lifecycle.action(write.change) for run in runs for write in run.writes]
-    blocked = sum(bool(run.blocked) or bool(lifecycle.blocking(run)) for run in runs)
+    blocked = sum(lifecycle.stopped(run) for run in runs)
     if not kinds and not blocked and runs and all(_unchanged(run) for run in runs):
         names = ", ".join(run.spec.namespace for run in runs)
         verb = "is" if len(runs) == 1 else "are"

@@ -8,6 +8,8 @@ from typing import Any
 CUT = "***"
 #: A name that holds a secret. The bounds keep matching linear on long texts without spaces.
 _NAMED = r"[\w.-]{0,40}(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential)s?"
+_FIELD = r"(?:[\w.-]{0,40}(?:password|passwd|api[_-]?key|access[_-]?key)|[\w.-]{1,40}(?:secret|token)s?)"
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^\s,;\"'}]+)"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ (and a bare token@) in a URL; the greedy class takes an unescaped @ within the password along.
     (re.compile(r"(?P<keep>\b[a-zA-Z][a-zA-Z0-9+.-]{0,20}://)[^\s/?#]+@"), rf"\g<keep>{CUT}@"),
@@ -18,8 +20,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         f"-----PRIVATE KEY {CUT}-----",
     ),
     (re.compile(rf"(?P<keep>\b{_NAMED}\s*=\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&,;\"']+)", re.IGNORECASE), rf"\g<keep>{CUT}"),
+    # Prose with a colon must stay readable ("the token: expired"): a quoted key, or a name that no prose has.
     (
-        re.compile(rf"(?P<keep>[\"']?{_NAMED}[\"']?\s*:\s+)(?:\"[^\"]*\"|'[^']*'|[^\s,;\"'}}]+)", re.IGNORECASE),
+        re.compile(rf"(?P<keep>(?:[\"']{_NAMED}[\"']|\b{_FIELD})\s{{0,4}}:\s{{1,4}}){_VALUE}", re.IGNORECASE),
         rf"\g<keep>{CUT}",
     ),
 )

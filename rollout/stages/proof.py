@@ -13,6 +13,8 @@ from rollout.world.reads import Objects, Propagation, PropagationAnswer
 from rollout.world.world import Unreadable, World
 
 POLL = timedelta(seconds=15)
+#: istiod debounces for at most ten seconds; the rest is for two scrapes of a minute.
+SETTLED = timedelta(seconds=150)
 
 
 def proven_by_proxies(
@@ -22,11 +24,17 @@ def proven_by_proxies(
     now: datetime,
     budget: timedelta,
     kind: ProofKind = ProofKind.PROPAGATION,
+    *,
+    untouched_since: datetime | None = None,
 ) -> Proven | Wait:
     """A good proof, a bad one (rejected, or the budget is over), or a wait for the next look.
 
     Counts the proxies that were Ready at the write and still live: one that started later has the new policy from
     its first config.
+
+    `untouched_since` is for a way back that overtook the flip: a proxy that took no listener update at all since then
+    never had STRICT, and identical content moves no counter (facts: observed.md b). It counts once `SETTLED` is over,
+    when no push of the flip can still be under way.
     """
     question = Propagation(run.spec.namespace, written, run.spec.metrics_match)
     world.need(question, Objects(Pod), since=max(written, now - POLL + timedelta(seconds=1)))
@@ -40,9 +48,22 @@ def proven_by_proxies(
             detail = f"{len(rejected)} proxies rejected the config: {', '.join(rejected[:5])}"
             return Proven(t=now, of=kind, ok=False, detail=detail)
         left = wanted - set(answer.updated)
+        if left and untouched_since is not None and now >= written + SETTLED:
+            left -= _untouched(run, world, untouched_since, now)
         if not left:
             return Proven(t=now, of=kind, ok=True, detail=f"{len(wanted)}/{len(wanted)} proxies prove it ({took})")
         detail = f"{len(wanted) - len(left)}/{len(wanted)} proxies after {took}; missing {', '.join(sorted(left)[:5])}"
     if now >= written + budget:
         return Proven(t=now, of=kind, ok=False, detail=f"{detail}; limit {budget}")
     return Wait(min(now + POLL, written + budget), detail)
+
+
+def _untouched(run: Run, world: World, since: datetime, now: datetime) -> set[str]:
+    """The proxies that have a fresh sample and took no update since then."""
+    question = Propagation(run.spec.namespace, since, run.spec.metrics_match)
+    world.need(question, since=now - POLL + timedelta(seconds=1))
+    answer = world.get(question)
+    if isinstance(answer, Unreadable):
+        return set()
+    pods = {pod.name for pod in proxies(run, world)}
+    return pods - set(answer.updated) - set(answer.unseen) - set(answer.rejected)

@@ -29,7 +29,9 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     undone = max((w.undone for w in run.writes if w.undone), default=None)
     if undone is None:
         return Move(State.ROLLED_BACK, "nothing was written", Outcome.ROLLED_BACK)
-    answer = proven_by_proxies(run, world, undone, now, budget, ProofKind.UNDO_PROPAGATION)
+    written = max((w.done for w in run.writes if w.undone and w.done), default=undone)
+    overtaken = None if run.proven(ProofKind.PROPAGATION, written) else written
+    answer = proven_by_proxies(run, world, undone, now, budget, ProofKind.UNDO_PROPAGATION, untouched_since=overtaken)
     if isinstance(answer, Wait):
         return answer
     if not answer.ok:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.journal import ConfigMapJournal, label
+from rollout.adapters.configmap import label
+from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.memory import MemoryJournal
 from rollout.adapters.mirror import state_folder
 from rollout.errors import Exists, NotFound, NotOurs, RecordError, Unreachable

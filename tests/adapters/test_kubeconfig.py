@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters import kubeconfig, process
-from rollout.adapters.kubeconfig import access, token_expiry
+from rollout.adapters.kubeconfig import Access, access, token_expiry
 from rollout.errors import Unauthorized, UsageError
 
 
@@ -107,9 +107,15 @@ def test_a_context_whose_cluster_is_missing(tmp_path: Path) -> None:
         access(write(tmp_path, {"token": "t"}, clusters=[]), None)
 
 
-def credential(token: str, ends: str = "") -> str:
+def token(found: Access) -> str | None:
+    """What a request would send, by either name that the client's versions have for it."""
+    ask = found.configuration.get_api_key_with_prefix
+    return ask("authorization", alias="BearerToken")  # type: ignore[no-any-return]
+
+
+def credential(value: str, ends: str = "") -> str:
     """Code of a plugin that prints one."""
-    status = {"token": token, **({"expirationTimestamp": ends} if ends else {})}
+    status = {"token": value, **({"expirationTimestamp": ends} if ends else {})}
     document = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
     return f"print({json.dumps(json.dumps(document))})"
 
@@ -117,7 +123,7 @@ def credential(token: str, ends: str = "") -> str:
 def test_a_plugin_gives_the_token_and_its_end(tmp_path: Path) -> None:
     """And is able to give another one."""
     found = access(write(tmp_path, plugin(credential("from-plugin", "2030-01-01T00:00:00Z"))), None)
-    assert found.configuration.get_api_key_with_prefix("BearerToken") == "Bearer from-plugin"
+    assert token(found) == "Bearer from-plugin"
     assert (found.expires, found.renews) == (datetime(2030, 1, 1, tzinfo=UTC), True)
 
 
@@ -128,7 +134,7 @@ def test_a_short_lived_token_is_kept_until_its_last_minute(tmp_path: Path) -> No
     code = f"open({str(log)!r}, 'a').write('x'); {credential('t', ends)}"
     found = access(write(tmp_path, plugin(code)), None)
     for _ in range(3):
-        found.configuration.get_api_key_with_prefix("BearerToken")
+        token(found)
     assert log.read_text() == "x"
 
 
@@ -137,7 +143,7 @@ def test_an_ending_token_is_fetched_anew(tmp_path: Path) -> None:
     log = tmp_path / "runs"
     ends = (datetime.now(UTC) + timedelta(seconds=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
     code = f"open({str(log)!r}, 'a').write('x'); {credential('t', ends)}"
-    access(write(tmp_path, plugin(code)), None).configuration.get_api_key_with_prefix("BearerToken")
+    token(access(write(tmp_path, plugin(code)), None))
     assert log.read_text() == "xx"
 
 
@@ -170,3 +176,25 @@ def test_a_program_is_given_its_environment_and_output_is_kept_apart(tmp_path: P
     code = "import os, sys; print(os.environ['X']); print('e', file=sys.stderr); sys.exit(3)"
     done = process.run([sys.executable, "-c", code], limit=20, env={"X": "y"}, cwd=str(tmp_path))
     assert (done.code, done.out, done.err) == (3, b"y\n", "e")
+
+
+def test_a_plugin_may_give_a_certificate(tmp_path: Path) -> None:
+    """It goes to private files for the TLS library."""
+    status = {"clientCertificateData": "CERT", "clientKeyData": "KEY"}
+    code = f"print({json.dumps(json.dumps({'status': status}))})"
+    found = access(write(tmp_path, plugin(code)), None)
+    assert Path(found.configuration.cert_file).read_text() == "CERT"
+    assert Path(found.configuration.key_file).read_text() == "KEY"
+    assert found.expires is None
+
+
+def test_a_plugin_is_told_the_cluster_when_it_wants_to_know(tmp_path: Path) -> None:
+    """provideClusterInfo, in the folder of the kubeconfig, with its own variables."""
+    log = tmp_path / "seen"
+    code = (
+        f"import json, os; info = json.loads(os.environ['KUBERNETES_EXEC_INFO']); "
+        f"open({str(log)!r}, 'w').write(info['spec']['cluster']['server'] + ' ' + os.environ['X'] + ' ' + os.getcwd()); "
+        + credential("t")
+    )
+    access(write(tmp_path, plugin(code, provideClusterInfo=True, env=[{"name": "X", "value": "y"}])), None)
+    assert log.read_text() == f"https://api.example:6443/ y {tmp_path}"

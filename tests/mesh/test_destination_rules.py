@@ -114,6 +114,19 @@ def test_rules_of_one_host_are_one_to_istio(rule: Make) -> None:
     ]
 
 
+def test_rules_for_some_clients_keep_their_own_policies(rule: Make) -> None:
+    """They shadow nothing of the rule for all."""
+    subsets = [{"name": "v1", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]
+    some = rule("orders", "DISABLE", name="some", day=1, subsets=subsets, workloadSelector={"matchLabels": {"a": "b"}})
+    all_ = rule("orders", "SIMPLE", name="all", day=2, subsets=subsets)
+    assert [(s.rule.name, s.subset) for s in tls_settings((some, all_))] == [
+        ("some", ""),
+        ("some", "v1"),
+        ("all", ""),
+        ("all", "v1"),
+    ]
+
+
 def test_all_four_places_are_read_and_a_missing_mode_is_disable(rule: Make) -> None:
     """With the field for people and the pointer for a patch; a port without tls says nothing."""
     ports = [{"port": {"number": 79}}, {"port": {"number": 80}, "tls": {}}]

@@ -259,7 +259,7 @@ def test_hostnetwork_and_system_namespaces_are_never_injected(pod: MakePod, name
             {"istio.io/rev": "1-19"},
             {},
             "revision '1-19' has no webhook (there are: default)",
-            "kubectl label namespace production istio-injection=enabled --overwrite",
+            "kubectl label namespace production istio.io/rev- istio-injection=enabled --overwrite",
         ),
         (
             {},

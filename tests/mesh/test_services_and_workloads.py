@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout.mesh.services import host, reaching, selected, selects, target_ports
+from rollout.mesh.services import Backends, host, reaching, selected, selects, target_ports
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.kubernetes import Pod, Ref, Service, ServicePort
 
@@ -20,6 +20,9 @@ def test_a_service_selects_live_pods_of_its_namespace(pod: MakePod, service: Mak
     mine, done = pod("a"), pod("b", phase="Failed")
     pods = (mine, done, pod("c", namespace="other"), pod("d", labels={"app": "web"}))
     assert selected(service(), pods) == (mine,)
+    assert Backends(pods).of(service()) == (mine,)
+    assert Backends(pods).of(service(selector={"app": "orders", "tier": "x"})) == ()
+    assert Backends(pods).of(service(selector={})) == ()
 
 
 def test_without_a_selector_or_with_an_external_name_it_selects_nothing(pod: MakePod, service: MakeService) -> None:

@@ -207,6 +207,11 @@ def test_expressions_keep_their_types(book: Book) -> None:
     assert (variables["twice"], variables["both"], variables["all"]) == (4, "x2", [2, "b"])
 
 
+def test_a_variable_may_be_named_like_a_parameter_of_python(book: Book) -> None:
+    """Names never become keyword arguments."""
+    assert book("- vars: {args: 1, kwargs: '{{ args + 1 }}'}\n  tasks: []\n").variables["kwargs"] == 2
+
+
 def test_a_plays_list_may_be_left_out(book: Book) -> None:
     """A mapping alone is a play; a byte-order mark and Windows' line ends do no harm."""
     assert [t.keyword for t in book("\ufeffname: x\r\ntasks:\r\n  - strict:\r\n").tasks][-2:] == ["strict", "watch"]

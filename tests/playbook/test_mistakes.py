@@ -39,6 +39,7 @@ W = "- tasks: []\n  waive:\n    - {check: probes, object: a, reason: r, owner: o
         ("- vars: {a: !!python/name:os.system x}\n  tasks: []\n", 1, 13, "is not supported", ""),
         ("- vars: {[a]: 1}\n  tasks: []\n", 1, 10, "a key is a plain word", "quotes"),
         ("- vars: {a-b: 1}\n  tasks: []\n", 1, 10, "`a-b` is no name for a variable", "letters"),
+        ("- vars: {self: 1}\n  tasks: []\n", 1, 10, "`self` is no name for a variable", "Jinja2"),
         ("- vars: [a]\n  tasks: []\n", 1, 9, "`vars:` is a mapping", ""),
         ("- vars: {a: '{{ b }}', b: 1}\n  tasks: []\n", 1, 13, "'b' is undefined", ""),
         (

@@ -124,6 +124,8 @@ def test_shares_never_round_to_all_or_nothing(part: float, expected: str) -> Non
         ("password: 'a b c', next", "password: ***, next"),
         ('{"client_secret": "abc"}', '{"client_secret": ***}'),
         ("-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- x", "-----PRIVATE KEY ***----- x"),
+        ("clientSecret: abc", "clientSecret: ***"),
+        ("the token: expired; make a secret: kubectl create", "the token: expired; make a secret: kubectl create"),
         ("unknown -> production/orders", "unknown -> production/orders"),
         ('rate(istio_requests_total{reporter="source"}[2m])', 'rate(istio_requests_total{reporter="source"}[2m])'),
         ("ServiceAccount ana@example.com", "ServiceAccount ana@example.com"),
@@ -140,7 +142,10 @@ def test_credentials_are_cut_out_of_plain_values() -> None:
     assert redact_all(value) == {"a": ["https://***@x"], "apiKey": "***", "n": 1, "b": {"token": "***", "tokens": 3}}
 
 
-@pytest.mark.parametrize("piece", ["a.", "a-", "token", "://", "eyJ", "a@", "-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "piece",
+    ["a.", "a-", "token", "a-token: ", "'token", 'password="', ": ", "://", "eyJ", "a@", "-----BEGIN PRIVATE KEY-----"],
+)
 def test_cutting_stays_fast_on_long_texts(piece: str) -> None:
     """A log line of 100 kB is no denial of service."""
     begun = time.perf_counter()

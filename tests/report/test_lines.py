@@ -81,7 +81,7 @@ def test_the_same_verdict_again_is_no_line(story: Story, now: datetime) -> None:
 def test_every_event_has_its_words(blocked: Run, now: datetime, happened: dict[str, object], words: str) -> None:
     """Also those that others cause."""
     kind: type[Fact | Note] = happened.pop("type")  # type: ignore[assignment]
-    text = " ".join(line.strip() for line in event(blocked, blocked, kind(t=now, **happened)))
+    text = " ".join(line.strip() for line in event(blocked, blocked, kind(t=now, **happened)))  # type: ignore[arg-type]
     assert text.removeprefix("10:12:00 enforcing").strip() == words
 
 
@@ -118,7 +118,7 @@ def test_the_waiting_line_has_elapsed_and_limit(
 ) -> None:
     """What for, how long, how much longer."""
     written = tuple(msgspec.structs.replace(write, done=now) for write in blocked.writes)
-    run = msgspec.structs.replace(blocked, entered=now, writes=written, **fields)  # type: ignore[arg-type]
+    run = msgspec.structs.replace(blocked, entered=now, writes=written, **fields)
     assert progress(run, now + timedelta(seconds=90)) == expected
 
 

@@ -224,6 +224,18 @@ def test_a_batch_names_each_namespace_and_sums_up(blocked: Run, unchanged: Run) 
     assert sum(line.startswith("Result: ") for line in lines) == 2
 
 
+def test_a_plan_that_cannot_see_counts_as_blocked(blocked: Run) -> None:
+    """Nothing was found wrong, and nothing was seen."""
+    blind = msgspec.structs.replace(
+        blocked, state=State.VERIFYING, came_from=State.PLANNED, outcome=Outcome.CANNOT_SEE.name, writes=(), checks=(),
+        blocked=(), sentence="no answer from https://10.0.0.1", next="",
+    )  # fmt: skip
+    assert plan(blind)[-2:] == [
+        "Plan: 0 to add, 0 to change, 0 to remove; 1 blocked.",
+        "Result: CANNOT SEE (exit 4). no answer from https://10.0.0.1.",
+    ]
+
+
 def test_every_marker_is_on_every_block_of_a_dry_run(blocked: Run) -> None:
     """And on none of a real run's."""
     real = msgspec.structs.replace(blocked, spec=msgspec.structs.replace(blocked.spec, plan=False))

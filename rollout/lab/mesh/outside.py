@@ -52,6 +52,8 @@ class Outside:
         prometheus_away: switches Prometheus' HTTP face off (True) and on.
         faults: of the API server.
         parse_traffic, parse_duration: the scenario's own readers, for callers that come later.
+
+    `failed` holds what the API refused.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Outside:
         self._simulation, self._store = simulation, simulation.store
         self._away, self._faults = prometheus_away, faults
         self._traffic, self._duration = parse_traffic, parse_duration
+        self.failed: list[str] = []
         self._named = {h.named: h for h in events if h.named}
         self._after_flip = [h for h in events if h.after_flip is not None]
         self._on_write = [h for h in events if h.on_write is not None]
@@ -107,7 +110,10 @@ class Outside:
     def _doing(self, event: OutsideEvent) -> Callable[[int], None]:
         def act(now: int) -> None:
             for key, value in event.acts:
-                getattr(self, f"_do_{key}")(value, event, now)
+                try:
+                    getattr(self, f"_do_{key}")(value, event, now)
+                except ApiError as error:  # a person would read it and go on with the day
+                    self.failed.append(f"{key}: {error}")
 
         return act
 

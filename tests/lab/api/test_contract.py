@@ -235,7 +235,7 @@ def batches(exchanges: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """Watches that follow each other, together: each lasts for seconds, and none changes anything."""
     together: list[dict[str, Any]] = []
     for exchange in exchanges:
-        if "watch" in exchange["request"]["path"] and not {"during", "prepare"} & set(exchange):
+        if re.search(r"[?&]watch=|/watch/", exchange["request"]["path"]) and not {"during", "prepare"} & set(exchange):
             together.append(exchange)
             continue
         if together:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -22,11 +23,15 @@ PA = {
 ISTIO = ("security.istio.io", "v1", "default", "peerauthentications")
 
 
+def load(name: str) -> Any:
+    """A part of the official client, without its types: they differ from version to version."""
+    return importlib.import_module(f"kubernetes.{name}")
+
+
 @pytest.fixture
 def api(lab: Any) -> Any:
     """An ApiClient of the official client, without its hidden retries."""
-    from kubernetes import client, config
-
+    client, config = load("client"), load("config")
     configuration = client.Configuration()
     config.load_kube_config(str(lab.kubeconfig), client_configuration=configuration)
     configuration.retries = False
@@ -37,8 +42,7 @@ def api(lab: Any) -> Any:
 
 def test_the_python_client_works_with_built_in_kinds(api: Any) -> None:
     """Create, get, list with selectors and pages, replace, patch, delete."""
-    from kubernetes import client
-
+    client = load("client")
     core = client.CoreV1Api(api)
     for name in ("a", "b", "c"):
         body = {"metadata": {"name": name, "labels": {"app": name}}, "data": {"k": "1"}}
@@ -55,8 +59,7 @@ def test_the_python_client_works_with_built_in_kinds(api: Any) -> None:
 
 def test_the_python_client_works_with_custom_resources(api: Any) -> None:
     """A dry run changes nothing, a stale patch is a conflict, a wrong mode is refused."""
-    from kubernetes import client
-
+    client = load("client")
     custom = client.CustomObjectsApi(api)
     made = custom.create_namespaced_custom_object(*ISTIO, PA)
     strict = {"spec": {"mtls": {"mode": "STRICT"}}}
@@ -75,8 +78,7 @@ def test_the_python_client_works_with_custom_resources(api: Any) -> None:
 
 def test_the_python_client_watches(api: Any) -> None:
     """Events from a resourceVersion on, until the timeout."""
-    from kubernetes import client, watch
-
+    client, watch = load("client"), load("watch")
     core = client.CoreV1Api(api)
     revision = core.list_namespaced_config_map("default").metadata.resource_version
     core.create_namespaced_config_map("default", {"metadata": {"name": "x"}})
@@ -89,13 +91,12 @@ def test_the_python_client_watches(api: Any) -> None:
 
 def test_the_dynamic_transport_works(api: Any) -> None:
     """The way in that the tool uses: raw requests, metadata only, and a MicroTime in a Lease."""
-    from kubernetes.dynamic import DynamicClient
 
     class NoDiscovery:
         def __init__(self, client: Any, cache_file: Any = None) -> None:
             """Ask nothing."""
 
-    dynamic = DynamicClient(api, discoverer=NoDiscovery)
+    dynamic = load("dynamic").DynamicClient(api, discoverer=NoDiscovery)
     path = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
     lease = {"metadata": {"name": "lock"}, "spec": {"renewTime": "2027-01-01T00:00:00.000000Z"}}
     made = dynamic.request("post", path, body=lease, serialize=False)

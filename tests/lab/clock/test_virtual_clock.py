@@ -221,8 +221,7 @@ def test_many_sleepers_meet_every_instant_in_order(clock: VirtualClock) -> None:
 
     def run(index: int) -> None:
         with members[index] as me:
-            for beat in range(1, 20):
-                seen.append(me.sleep_until(START + timedelta(seconds=beat * (index + 1))))
+            seen.extend(me.sleep_until(START + timedelta(seconds=beat * (index + 1))) for beat in range(1, 20))
 
     threads = [in_thread(threading.Thread(target=run, args=(index,))) for index in range(8)]
     for thread in threads:

@@ -222,3 +222,35 @@ def test_prometheus_scrapes_of_an_app_port_end_in_up_0(bench: Start) -> None:
 def test_a_schedule_names_its_next_run(schedule: str, after: int, expected: int) -> None:
     """The epoch was a Thursday."""
     assert expected == next_run(schedule, after)
+
+
+def test_what_the_api_refuses_to_an_event_stops_nothing(bench: Start) -> None:
+    """The object is not there: the event fails for itself, and time goes on."""
+    made = bench(
+        workloads=[server()],
+        events=[
+            {
+                "at": "1m",
+                "delete": {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "app", "name": "gone"},
+                "scale": {"workload": "app/server", "replicas": 3},
+            }
+        ],
+    )
+    made.wait(minutes=3)
+    assert ["delete"] == [text.partition(":")[0] for text in made.lab.outside.failed]
+    assert 3 == made.ready("server")
+
+
+def test_a_write_is_refused_by_the_scenarios_webhook(bench: Start) -> None:
+    """A policy engine that allows no PERMISSIVE answers with its own words."""
+    rule = {"kind": "PeerAuthentication", "when": {"spec": {"mtls": {"mode": "PERMISSIVE"}}}}
+    made = bench(workloads=[], refuse=[{**rule, "webhook": "validate.kyverno.svc", "message": "mTLS must stay on"}])
+    resource = Kinds().of("security.istio.io/v1", "PeerAuthentication")
+
+    def said(mode: str) -> set[str | ApiError | None]:
+        obj = {"spec": {"mtls": {"mode": mode}}}
+        request = AdmissionRequest("CREATE", resource, "app", "default", obj, None, "admin", dry_run=True)
+        return {admission(request) for admission in made.lab.store.admission} - {None}
+
+    assert {'admission webhook "validate.kyverno.svc" denied the request: mTLS must stay on'} == said("PERMISSIVE")
+    assert set() == said("STRICT")

@@ -1,0 +1,159 @@
+"""Real processes: killed, stopped, and taken up from another machine (another state folder)."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rollout.lab.lab import Lab
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A ready namespace."""
+    with Lab.start("oldest-policy-wins") as started:
+        yield started
+
+
+class Strict:
+    """Knows when the namespace's policy became STRICT, and what was written since."""
+
+    def __init__(self, lab: Lab) -> None:
+        """Listen to the store."""
+        self.lab = lab
+        self.written = threading.Event()
+        lab.store.subscribe(self._hear)
+
+    def _hear(self, kind: str, obj: dict[str, object]) -> None:
+        if obj.get("kind") == "PeerAuthentication" and "STRICT" in str(obj.get("spec")):
+            self.written.set()
+
+    def real(self) -> list[tuple[str, str]]:
+        """The tool's real writes: verb and resource."""
+        return [(w.verb, w.resource) for w in self.lab.store.writes if not w.dry_run]
+
+
+def start(lab: Lab, state: Path, *argv: str) -> subprocess.Popen[str]:
+    """One `rollout` process against the lab."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rollout", *argv, "--lab", lab.api_url],
+        env={**os.environ, "XDG_STATE_HOME": str(state), "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def migrate(lab: Lab, state: Path, *more: str) -> subprocess.Popen[str]:
+    """A migration in a hurry."""
+    return start(lab, state, "migrate", "production", "--yes", "--playbook", str(HERE / "quick.yaml"), *more)
+
+
+def mode(lab: Lab) -> str:
+    """What stands in the deciding policy."""
+    policies = lab.store.list("security.istio.io/v1", "PeerAuthentication", "production")
+    return str(next(p["spec"]["mtls"]["mode"] for p in policies if p["metadata"]["name"] == "mesh-mtls"))
+
+
+def test_a_killed_run_is_resumed_from_another_machine(lab: Lab, tmp_path: Path) -> None:
+    """SIGKILL after the flip: the cluster's journal suffices."""
+    strict = Strict(lab)
+    with lab.clock.attach():
+        first = migrate(lab, tmp_path / "one")
+        assert strict.written.wait(60), first.communicate(timeout=30)[0]
+        first.kill()
+        first.communicate(timeout=30)
+        assert first.returncode == -signal.SIGKILL
+    lab.advance(timedelta(minutes=1))
+    second = start(lab, tmp_path / "two", "resume", "production")
+    out, _ = second.communicate(timeout=90)
+    assert second.returncode == 0, out
+    assert "ENFORCED" in out
+    assert mode(lab) == "STRICT"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_after_the_flip_writes_the_undo_first(lab: Lab, tmp_path: Path, number: signal.Signals) -> None:
+    """The very first write after the signal is the policy's; the end is proven, exit 5."""
+    strict = Strict(lab)
+    with lab.clock.attach():
+        run = migrate(lab, tmp_path)
+        assert strict.written.wait(60), run.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        before = len(strict.real())
+        run.send_signal(number)
+        wait_until(lambda: mode(lab) == "PERMISSIVE")
+        assert strict.real()[before] == ("patch", "peerauthentications")
+    out, _ = run.communicate(timeout=90)
+    assert run.returncode == 5, out
+    assert "ROLLED BACK" in out
+
+
+def test_a_stop_with_leave_keeps_strict_for_a_successor(lab: Lab, tmp_path: Path) -> None:
+    """`--on-stop leave`: 143, STRICT stays, and resume goes on."""
+    strict = Strict(lab)
+    with lab.clock.attach():
+        run = migrate(lab, tmp_path, "--on-stop", "leave")
+        assert strict.written.wait(60), run.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        run.send_signal(signal.SIGTERM)
+        out, _ = run.communicate(timeout=60)
+    assert run.returncode == 143, out
+    assert mode(lab) == "STRICT"
+    assert "rollout resume" in out
+    second = start(lab, tmp_path / "two", "resume", "production")
+    out, _ = second.communicate(timeout=90)
+    assert second.returncode == 0, out
+
+
+def test_rollback_takes_an_enforced_namespace_back(lab: Lab, tmp_path: Path) -> None:
+    """After the end, by name."""
+    done = migrate(lab, tmp_path)
+    out, _ = done.communicate(timeout=90)
+    assert done.returncode == 0, out
+    back = start(lab, tmp_path / "two", "rollback", "production")
+    out, _ = back.communicate(timeout=90)
+    assert back.returncode == 5, out
+    assert mode(lab) == "PERMISSIVE"
+
+
+def test_a_second_runner_is_told_who_and_until_when(lab: Lab, tmp_path: Path) -> None:
+    """Exit 9 while the lease is fresh; nothing written."""
+    strict = Strict(lab)
+    with lab.clock.attach():
+        first = migrate(lab, tmp_path / "one")
+        assert strict.written.wait(60), first.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        second = migrate(lab, tmp_path / "two")
+        out, _ = second.communicate(timeout=60)
+        assert second.returncode == 9, out
+        assert "lease" in out.lower()
+    first.communicate(timeout=90)
+    assert first.returncode == 0
+
+
+def wait_for_quiet(strict: Strict) -> None:
+    """Until the process sleeps: no more writes for a while."""
+    last = -1
+    while last != (now := len(strict.real())):
+        last = now
+        threading.Event().wait(0.7)
+
+
+def wait_until(true: object) -> None:
+    """Poll for at most ten seconds."""
+    assert callable(true)
+    for _ in range(200):
+        if true():
+            return
+        threading.Event().wait(0.05)
+    pytest.fail("it did not happen within ten seconds")
