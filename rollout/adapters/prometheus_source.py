@@ -1,29 +1,14 @@
-"""Two ways to Prometheus: its own address, and the API server's service proxy (no port-forward needed).
-
-prometheus_api_client sends the requests of the first. It throws warnings, statuses and error bodies away and writes
-long queries into the URL (facts: libraries.md 1.6), so the `requests` session under it is ours: it keeps the answer,
-and sends long queries in a body.
-"""
+"""Two ways to Prometheus: its own address, and the API server's service proxy (no port-forward needed)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import unquote, urlsplit
-
-import requests
-import urllib3
 
 from rollout.adapters.failures import parse
-from rollout.adapters.prometheus import PrometheusMetrics, Reply, Source
+from rollout.adapters.prometheus import PrometheusMetrics, Reply
 from rollout.adapters.retry import Sleep
-from rollout.adapters.transport import bare
-from rollout.errors import MetricsRefused, MetricsUnreachable, QueryTooHeavy, Unreachable, UsageError
-
-#: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
-LONG = 2000
+from rollout.errors import MetricsRefused, MetricsUnreachable, Unreachable, UsageError
 
 RawReply = Callable[[str, Sequence[tuple[str, str]]], tuple[int, bytes]]
 _SERVICE = re.compile(
@@ -57,8 +42,9 @@ def connect_metrics(
     Raises:
         UsageError: it is neither form.
     """
-    source: Source
     if re.match(r"https?://[^/]", address):
+        from rollout.adapters.prometheus_direct import DirectSource
+
         source = DirectSource(
             address, bearer_token=bearer_token, verify=ca_file or verify, headers=headers or {}, timeout=timeout
         )
@@ -75,104 +61,6 @@ def connect_metrics(
 
 def _printable(address: str) -> str:
     return address.rpartition("@")[2]
-
-
-class _Session(requests.Session):
-    """Keeps the last answer; a long query goes as a form."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False  # ~/.netrc would replace the bearer token
-        self.last: requests.Response | None = None
-
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:
-        """As `requests` has it."""
-        params = options.get("params") or {}
-        if method == "GET" and len(params.get("query", "")) > LONG:
-            method, options = "POST", {**options, "params": None, "data": params}
-        self.last = None
-        self.last = super().request(method, url, *args, **options)
-        return self.last
-
-
-class DirectSource:
-    """Prometheus at a URL. Not for several threads at once: a session is one conversation."""
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        bearer_token: str | Callable[[], str],
-        verify: bool | str,
-        headers: Mapping[str, str],
-        timeout: float,
-    ) -> None:
-        """Nothing is sent yet."""
-        from prometheus_api_client import PrometheusConnect
-
-        parts = urlsplit(url)
-        self._address = bare(url)
-        self._session = _Session()
-        self._session.verify = verify
-        self._session.headers.update(headers)
-        self._token = bearer_token
-        if not bearer_token and parts.username:
-            self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
-        self._connect: Any = PrometheusConnect(
-            self._address, session=self._session, retry=urllib3.Retry(0, read=False), timeout=(3.05, timeout)
-        )
-
-    def address(self) -> str:
-        """The URL without credentials."""
-        return self._address
-
-    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
-        """Ask once."""
-        from prometheus_api_client.exceptions import PrometheusApiClientException
-
-        if self._token:
-            token = self._token if isinstance(self._token, str) else self._token()
-            self._session.headers["Authorization"] = f"Bearer {token.strip()}"
-        query, rest = params["query"], {key: value for key, value in params.items() if key != "query"}
-        try:
-            if endpoint == "query":
-                self._connect.custom_query(query, params=rest)
-            else:
-                start, end = (datetime.fromtimestamp(float(rest[key]), UTC) for key in ("start", "end"))
-                self._connect.custom_query_range(query, start, end, rest["step"], params=rest)
-        except (PrometheusApiClientException, requests.exceptions.JSONDecodeError, KeyError, TypeError):
-            pass  # an answer came; what it means is read from the answer itself
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise self._silence(error, query) from error
-        answer = self._session.last
-        if answer is None:
-            raise MetricsUnreachable("Prometheus gave no answer", where=self._address)
-        return Reply(answer.status_code, answer.content)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
-
-    def _silence(self, error: Exception, query: str) -> MetricsUnreachable | QueryTooHeavy:
-        if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
-            return QueryTooHeavy(
-                "Prometheus did not answer the query in time",
-                where=f"{self._address}: {query[:200]}",
-                next="ask for a shorter range",
-            )
-        if isinstance(error, requests.exceptions.SSLError):
-            problem, deed = f"Prometheus' certificate is not trusted: {_reason(error)}", "name its authority's file"
-        else:
-            problem, deed = f"Prometheus cannot be reached: {_reason(error)}", "check the address; does it run?"
-        return MetricsUnreachable(problem, where=self._address, next=deed)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost words, without the URL that the library repeats."""
-    found = re.search(
-        r"(\[Errno[^'\")]*|\[SSL[^'\")]*|Name or service not known|timed out|Remote end closed[^'\")]*)", str(error)
-    )
-    return found.group(1).strip() if found else type(error).__name__
 
 
 class ServiceSource:

@@ -15,7 +15,7 @@ import msgspec
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
-from rollout.mesh.injection import captured_port, injected, live
+from rollout.mesh.injection import captured_port, live, proxy_container
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import Backends, host, target_ports
 from rollout.model.finding import Finding, Severity
@@ -40,7 +40,7 @@ def check(view: View) -> Findings:
     config = view.mesh_config
     rules = Rules(view.then.of(DestinationRule), view.root_namespace, config.default_destination_rule_export_to)
     pods = view.then.of(Pod)
-    proxied = {pod.namespace for pod in pods if live(pod) and injected(pod)}
+    proxied = {pod.namespace for pod in pods if live(pod) and proxy_container(pod)}
     clients = sorted({namespace.name for namespace in view.then.of(Namespace)} | proxied)
     strict = _strict_services(view, [pod for pod in pods if pod.namespace == view.target])
     for harm in _harms(rules, clients, strict):

@@ -136,7 +136,10 @@ def _no_data(evidence: Evidence) -> str:
 
 def _shares(evidence: Evidence) -> str:
     said = [f"{family} {share:.2%} mutual TLS" for family in Family if (share := evidence.share(family)) is not None]
-    return f"{', '.join(said) or 'no traffic'} in {_window(evidence)}"
+    text = f"{', '.join(said) or 'no traffic'} in {_window(evidence)}"
+    if evidence.covered < 1:
+        text += f", of which {evidence.covered:.0%} count"
+    return text + (f"; without traffic: {', '.join(evidence.idle)}" if evidence.idle else "")
 
 
 def _window(evidence: Evidence) -> str:

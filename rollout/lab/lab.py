@@ -79,12 +79,7 @@ class Lab:
             parse_traffic=parse_traffic,
             parse_duration=duration,
         )
-        self.simulation.begin()
-        self._label_late()
-        for traffic in scenario.traffic:
-            self.simulation.add(traffic)
-        self.simulation.advance(to_ms(start), self._remember)
-        self.simulation.watch_for_flips()
+        self._live_through(to_ms(start))
         self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
         self._clock.on_advance = self._advance
         self._server: LabServer | None = None
@@ -96,8 +91,8 @@ class Lab:
         Args:
             scenario: a name of `list_scenarios`, or a path that ends in `.yaml`.
             seed: which jitter and delays; the same seed gives the same metrics.
-            start: the lab's present; None for the real time plus its history and a day, so that the stamps of a
-                real API server and of a real Prometheus agree with it.
+            start: the lab's present; None for the real time plus the history that exists (nine days: a look-back and a
+                day more), so that the stamps of a real API server and of a real Prometheus agree with it.
             port: 0 for a free one.
 
         Raises:
@@ -111,8 +106,8 @@ class Lab:
 
     def serve(self, port: int = 0) -> None:
         """Open the socket."""
-        user = self.scenario.user
-        tokens = {"lab": User(user, ("system:authenticated",)) if user else ADMIN, "admin": ADMIN}
+        user = self.scenario.user  # without one everybody is admin: kubectl sends no token over plain HTTP
+        tokens = {"lab": User(user, ("system:authenticated",)), "admin": ADMIN} if user else None
         self._server = LabServer(
             self.store, self.clock, prometheus=self.prometheus, port=port, tokens=tokens, faults=self.faults
         )
@@ -193,6 +188,14 @@ class Lab:
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock is not None else self._past
+
+    def _live_through(self, until: int) -> None:
+        self.simulation.begin()
+        self._label_late()
+        for traffic in self.scenario.traffic:
+            self.simulation.add(traffic)
+        self.simulation.advance(until, self._remember)
+        self.simulation.watch_for_flips()
 
     def _remember(self, ms: int) -> None:
         self._past = _moment(ms)

@@ -201,10 +201,15 @@ class _Connection(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _serve(self) -> None:
-        request = HttpRequest(self.command, self.path, self._headers(), self._body())
         try:
-            answer = self._answer(request)
-            self._send(answer)
+            body = self._body()
+        except ValueError:
+            self.close_connection = True
+            self._send(json_answer(400, {"error": "the length of the body is no number"}))
+            return
+        request = HttpRequest(self.command, self.path, self._headers(), body)
+        try:
+            self._send(self._answer(request))
         except (_Dropped, ClockClosed, ConnectionError, TimeoutError):
             self.close_connection = True
 

@@ -12,14 +12,18 @@ from rollout.report.layout import Style, cut, labelled, labelled_once, width_of,
 _TONES = {0: "green", 5: "yellow", 6: "alarm", 1: "red", 10: "red", 3: "red", 4: "red"}
 
 
-def result(run: Run, style: Style | None = None) -> list[str]:
-    """`Result: BLOCKED (exit 3). … Next: …`; a failed rollback is the loudest message that there is."""
+def result(run: Run, style: Style | None = None, *, named: bool = False) -> list[str]:
+    """`Result: BLOCKED (exit 3). … Next: …`; a failed rollback is the loudest message that there is.
+
+    `named` puts the namespace in front, where several end together.
+    """
     style = style or Style()
     end = run.result
     if end is None:
         held = "held, " if run.held else ""
         return wrap(f"Not ended: {run.spec.namespace} is {held}{run.state}. Next: rollout resume {run.id}", style)
-    parts = [f"Result: {title(run, end)} (exit {end.exit_code}).", _sentence(run.sentence)]
+    whose = f" of {run.spec.namespace}" if named else ""
+    parts = [f"Result{whose}: {title(run, end)} (exit {end.exit_code}).", _sentence(run.sentence)]
     parts.append(f"Next: {run.next}" if run.next else "")
     lines = wrap(" ".join(part for part in parts if part), style)
     if end is Outcome.ROLLBACK_FAILED:
@@ -57,11 +61,16 @@ def recap(runs: Sequence[Run], style: Style | None = None, *, not_started: Seque
         lines += wrap_row(
             ["RECAP", shown + " " * (min(room, longest) - width_of(shown)), f"{end:<{ends}}", counts], style
         )
+    return lines + (batch(runs, style) if len(rows) > 1 else [])
+
+
+def batch(runs: Sequence[Run], style: Style) -> list[str]:
+    """The end of a command over several namespaces: the worst of theirs."""
     ended = [run.result for run in runs if run.result]
-    if len(rows) > 1 and ended:
-        batch = worst(ended)
-        lines += wrap(f"Batch: {batch.label.replace('_', ' ').upper()} (exit {batch.exit_code}).", style)
-    return lines
+    if not ended:
+        return []
+    end = worst(ended)
+    return wrap(f"Batch: {end.label.replace('_', ' ').upper()} (exit {end.exit_code}).", style)
 
 
 def _counts(tally: dict[str, int]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from rollout.model.finding import Status
+from rollout.model.finding import CheckResult, Status
 from rollout.model.judgement import Verdict
 from rollout.record.events import (
     Baselined,
@@ -78,9 +79,9 @@ def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) 
             why = happened.why or "begins"
             return why, signals(after, style) if happened.signals else []
         case Checked():
-            return _checked(happened), [
-                line for r in happened.results if r.status is not Status.OK for line in findings.check(r, style)
-            ]
+            known = before.checks if before else ()
+            news = [r for r in happened.results if r.status is not Status.OK and not _told(r, known)]
+            return _checked(happened), [line for r in news for line in findings.check(r, style)]
         case Confirmed():
             return findings.headline(happened.evidence), []
         case Baselined():
@@ -93,7 +94,7 @@ def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) 
         case Ticks():
             return _ticks(before, after, happened), []
         case Ticked():
-            return _ticked(happened, style)
+            return "", _ticked(happened, style)
         case Noted():
             return happened.text, []
         case _:
@@ -129,6 +130,12 @@ def _after(text: str) -> str:
     return f": {text}" if text else ""
 
 
+def _told(result: CheckResult, known: Iterable[CheckResult]) -> bool:
+    """A check that is asked again, at the gate, and says the same."""
+    said = (result.check, result.status, result.findings, result.reason)
+    return any(said == (old.check, old.status, old.findings, old.reason) for old in known)
+
+
 def _checked(happened: Checked) -> str:
     shown = [(status, [r.status for r in happened.results].count(status)) for status in Status]
     parts = ", ".join(f"{number} {MARKS[status]}" for status, number in shown if number)
@@ -143,14 +150,12 @@ def _ticks(before: Run | None, after: Run, happened: Ticks) -> str:
     return _watch(after) + (f"; over the limit: {', '.join(happened.breached)}" if happened.breached else "")
 
 
-def _ticked(happened: Ticked, style: Style) -> tuple[str, list[str]]:
-    over = [signal for signal in happened.signals if signal.breached or signal.verdict is Verdict.REGRESSED]
-    if not over:
-        return "", []
-    lines = [
-        line for s in over for line in labelled("over", f"{s.name} at {s.where}: {s.measured} (limit {s.limit})", style)
-    ]
-    return happened.sentence or f"{count(len(over), 'signal')} over the limit", lines
+def _ticked(happened: Ticked, style: Style) -> list[str]:
+    """The numbers under the line of the tick; a regression's come with the move that it leads to."""
+    if happened.verdict is Verdict.REGRESSED:
+        return []
+    over = [f"{s.name} at {s.where}: {s.measured} (limit {s.limit})" for s in happened.signals if s.breached]
+    return labelled("over", over, style)
 
 
 def _watch(run: Run) -> str:
@@ -164,11 +169,15 @@ def _watch(run: Run) -> str:
     return f"{verdict}: {of}, tick {watch.ticks}{due}"
 
 
-def progress(run: Run, now: datetime, style: Style | None = None, *, last: Ticked | None = None) -> str:
-    """The waiting line: what for, elapsed and limit, and the last tick's current numbers; never wider than a line."""
+def progress(
+    run: Run, now: datetime, style: Style | None = None, *, last: Ticked | None = None, detail: str = ""
+) -> str:
+    """The waiting line: what for, elapsed and limit, the last tick's worst number, and `detail`; one line at most."""
     style = style or Style()
     head = f"{run.state:<{_STATE}} "
-    return head + cut(f"{_waiting(run, now)}{_numbers(last)}", style.columns - len(head), style)
+    return head + cut(
+        f"{_waiting(run, now)}{_numbers(last)}{f' · {detail}' if detail else ''}", style.columns - len(head), style
+    )
 
 
 def _waiting(run: Run, now: datetime) -> str:

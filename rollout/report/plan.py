@@ -10,7 +10,7 @@ from rollout.record.events import ProofKind
 from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.report import findings, lifecycle
-from rollout.report.endings import result, signals
+from rollout.report.endings import batch, result, signals
 from rollout.report.layout import Style, clock, count, labelled, share, span, width_of, wrap
 
 _SIGNS = {"add": "+", "change": "~", "remove": "-"}
@@ -50,7 +50,9 @@ def plans(runs: Sequence[Run], style: Style | None = None, *, short: bool = Fals
         lines += [style.paint(_heading(run, f"namespace {run.spec.namespace}", style)[0], "bold")]
         lines += blocks(run, style, short=short)
     lines += totals(runs, style)
-    return lines + [line for run in runs for line in result(run, style)]
+    several = len(runs) > 1
+    lines += [line for run in runs for line in result(run, style, named=several)]
+    return lines + (batch(runs, style) if several else [])
 
 
 def blocks(run: Run, style: Style, *, short: bool = False) -> list[str]:

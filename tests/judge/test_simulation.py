@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from statistics import median
 
 import pytest
@@ -19,39 +20,42 @@ def _run(number: int, *harms: Harm) -> list[Result]:
     return [run(scenario(seed, harms[seed % len(harms)])) for seed in range(number)]
 
 
+def _say(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
+    with capsys.disabled():
+        sys.stdout.write("\n" + "".join(f"  {line}\n" for line in lines))
+
+
+def _delay(result: Result) -> float:
+    """Seconds from the beginning of the harm, or of the watch, to the rollback."""
+    assert result.rolled_back is not None
+    return result.rolled_back - max(0.0, result.scenario.begins)
+
+
+def _summary(name: str, delays: list[float]) -> str:
+    if not delays:
+        return f"{name:<8} none caught"
+    return f"{name:<8} {len(delays)} caught, delay median {median(delays):.0f}s, at most {max(delays):.0f}s"
+
+
 @pytest.mark.timeout(1200)
 def test_no_healthy_watch_is_rolled_back(capsys: pytest.CaptureFixture[str]) -> None:
     """Bursts, stopping callers, unready pods and missing scrapes are no regressions."""
     results = _run(HEALTHY, Harm.NONE)
-    false = [
-        f"seed {r.scenario.seed} at {r.rolled_back:.0f}s: {r.sentence}" for r in results if r.rolled_back is not None
-    ]
-    with capsys.disabled():
-        print(f"\n  {HEALTHY} healthy watches: {len(false)} rolled back")
+    false = [f"seed {r.scenario.seed} at {r.rolled_back}s: {r.sentence}" for r in results if r.rolled_back is not None]
+    _say(capsys, f"{HEALTHY} healthy watches: {len(false)} rolled back")
     assert false == []
 
 
 @pytest.mark.timeout(1200)
 def test_harm_is_caught_and_soon(capsys: pytest.CaptureFixture[str]) -> None:
-    """At least 99 of 100, whatever the harm; the delay counts from its beginning, or from the watch's."""
+    """At least 99 of 100, whatever the harm, and none before its harm."""
     harms = [harm for harm in Harm if harm is not Harm.NONE]
     results = _run(HARMED, *harms)
-    caught = [r for r in results if r.rolled_back is not None]
-    delays = [r.rolled_back - max(0.0, r.scenario.begins) for r in caught if r.rolled_back is not None]
+    caught = [result for result in results if result.rolled_back is not None]
+    by_harm = {harm: [_delay(r) for r in caught if r.scenario.harm is harm] for harm in harms}
+    everyone = [delay for delays in by_harm.values() for delay in delays]
+    _say(capsys, _summary(f"{HARMED} harmed:", everyone), *(_summary(harm, by_harm[harm]) for harm in harms))
+    assert [f"{r.scenario.harm} {r.scenario.seed}: {r.sentence}" for r in caught if _delay(r) < 0] == []
     missed = [f"{r.scenario.harm} seed {r.scenario.seed}" for r in results if r.rolled_back is None]
-    early = [
-        f"{r.scenario.harm} seed {r.scenario.seed}: {r.sentence}" for r, d in zip(caught, delays, strict=True) if d < 0
-    ]
-    with capsys.disabled():
-        print(
-            f"\n  {HARMED} harmed watches: {len(caught)} caught, delay median {median(delays):.0f}s, max {max(delays):.0f}s"
-        )
-        for harm in harms:
-            own = [d for r, d in zip(caught, delays, strict=True) if r.scenario.harm is harm]
-            print(
-                f"    {harm:<8} {len(own)} caught, delay median {median(own):.0f}s"
-                if own
-                else f"    {harm} none caught"
-            )
-    assert early == []
     assert len(missed) <= HARMED / 100, missed
+    assert median(everyone) <= 180

@@ -8,6 +8,7 @@ import pytest
 from rollout.errors import Outcome
 from rollout.model.judgement import Signal, Verdict
 from rollout.record.events import (
+    Checked,
     Fact,
     Failed,
     FailureKind,
@@ -89,11 +90,15 @@ def test_a_tick_is_told_where_something_is_over_its_limit(blocked: Run, now: dat
     """With numbers; a quiet one is not told."""
     bad = Signal(name="errors", where="web -> x", measured="9%", limit="1%", verdict=Verdict.HEALTHY, breached=True)
     tick = Ticked(t=now, due=now, verdict=Verdict.HEALTHY, signals=(bad,))
-    assert event(blocked, blocked, tick) == [
-        "10:12:00 enforcing       1 signal over the limit",
-        "    over      errors at web -> x: 9% (limit 1%)",
-    ]
+    assert event(blocked, blocked, tick) == ["    over      errors at web -> x: 9% (limit 1%)"]
     assert event(blocked, blocked, msgspec.structs.replace(tick, signals=())) == []
+    assert event(blocked, blocked, msgspec.structs.replace(tick, verdict=Verdict.REGRESSED)) == []
+
+
+def test_a_check_that_says_the_same_again_is_counted_only(blocked: Run, now: datetime) -> None:
+    """The gate asks all of them a second time."""
+    again = Checked(t=now, state=State.ENFORCING, results=blocked.checks)
+    assert event(blocked, blocked, again) == ["10:12:00 enforcing       4 checks: 2 √, 1 ×, 1 –"]
 
 
 def test_several_runs_in_one_log_are_named(blocked: Run, now: datetime) -> None:
@@ -135,7 +140,7 @@ def test_the_waiting_line_counts_blindness_and_shows_the_worst_number(blocked: R
     assert line == (
         "watching        cannot see: 1m/30m of sight, tick 3/60 · blind 4m/30m, then back · bad 0.2% (limit 0.7%)"
     )
-    assert len(progress(run, now, last=last)) <= 80
+    assert len(progress(run, now, last=last, detail="missing " + "pod, " * 30)) == 80
 
 
 def test_the_recap_lists_every_namespace(rolled_back: Run, blocked: Run) -> None:

@@ -221,7 +221,8 @@ def test_a_batch_names_each_namespace_and_sums_up(blocked: Run, unchanged: Run) 
     lines = plans([blocked, unchanged])
     assert lines[0] == "[DRY RUN] namespace production"
     assert "Plan: 0 to add, 1 to change, 0 to remove; 1 blocked. About 34m." in lines
-    assert sum(line.startswith("Result: ") for line in lines) == 2
+    assert sum(line.startswith("Result of production: ") for line in lines) == 2
+    assert lines[-1] == "Batch: BLOCKED (exit 3)."
 
 
 def test_a_plan_that_cannot_see_counts_as_blocked(blocked: Run) -> None:

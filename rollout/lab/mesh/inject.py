@@ -63,6 +63,14 @@ def inject(pod: Mapping[str, Any], *, workload: str, owner: str, version: str, g
             spec["containers"] = [*spec["containers"], proxy]
         annotations["kubectl.kubernetes.io/default-container"] = names[0]
     spec["volumes"] = [*(spec.get("volumes") or ()), *({"name": name, "emptyDir": {}} for name in _VOLUMES)]
+    annotations |= _annotations(native=native, gateway=gateway)
+    labels.setdefault("service.istio.io/canonical-name", app)
+    labels.setdefault("service.istio.io/canonical-revision", labels.get("version", "latest"))
+    labels.setdefault("security.istio.io/tlsMode", "istio")
+    return result
+
+
+def _annotations(*, native: bool, gateway: bool) -> dict[str, str]:
     inits = ["istio-init", "istio-proxy"] if native else ["istio-init"]
     status = {
         "initContainers": None if gateway else inits,
@@ -71,17 +79,13 @@ def inject(pod: Mapping[str, Any], *, workload: str, owner: str, version: str, g
         "imagePullSecrets": None,
         "revision": "default",
     }
-    annotations.update({
+    return {
         "istio.io/rev": "default",
         "prometheus.io/path": "/stats/prometheus",
         "prometheus.io/port": str(STATUS_PORT),
         "prometheus.io/scrape": "true",
         "sidecar.istio.io/status": json.dumps(status, separators=(",", ":")),
-    })  # fmt: skip
-    labels.setdefault("service.istio.io/canonical-name", app)
-    labels.setdefault("service.istio.io/canonical-revision", labels.get("version", "latest"))
-    labels.setdefault("security.istio.io/tlsMode", "istio")
-    return result
+    }  # fmt: skip
 
 
 def _rewrite(containers: list[dict[str, Any]]) -> dict[str, Any]:

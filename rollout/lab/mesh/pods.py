@@ -70,34 +70,43 @@ def make_pod(
         ready: whether its containers are Ready.
         injector: False while istiod, and so the injector, is away.
     """
+    pod = _from_template(name, owner, template, namespace["metadata"]["name"], labels)
+    pod["spec"].setdefault("serviceAccountName", "default")
+    if injector and wants_injection(namespace, pod):
+        pod = _injected(pod, workload, version)
+    pod["spec"]["nodeName"] = f"node-{int(hashlib.sha256(name.encode()).hexdigest(), 16) % 3 + 1}"
+    pod["status"] = running(pod, created, ready=ready)
+    return pod
+
+
+def _from_template(
+    name: str, owner: Mapping[str, Any], template: Mapping[str, Any], namespace: str, labels: Mapping[str, str]
+) -> Json:
     meta = template.get("metadata") or {}
-    ns = namespace["metadata"]["name"]
-    pod: Json = {
+    return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": name,
-            "namespace": ns,
+            "namespace": namespace,
             "labels": {**(meta.get("labels") or {}), **labels},
             "annotations": dict(meta.get("annotations") or {}),
             "ownerReferences": [owner_reference(owner)],
         },
         "spec": deepcopy(template["spec"]),
     }
-    pod["spec"].setdefault("serviceAccountName", "default")
-    if injector and wants_injection(namespace, pod):
-        kind, workload_name = workload
-        group = "batch/v1" if kind in ("Job", "CronJob") else "apps/v1"
-        pod = inject(
-            pod,
-            workload=workload_name,
-            owner=f"kubernetes://apis/{group}/namespaces/{ns}/{kind.lower()}s/{workload_name}",
-            version=version,
-            gateway="gateway" in pod["metadata"]["annotations"].get("inject.istio.io/templates", ""),
-        )
-    pod["spec"]["nodeName"] = f"node-{int(hashlib.sha256(name.encode()).hexdigest(), 16) % 3 + 1}"
-    pod["status"] = running(pod, created, ready=ready)
-    return pod
+
+
+def _injected(pod: Json, workload: tuple[str, str], version: str) -> Json:
+    kind, name = workload
+    group = "batch/v1" if kind in ("Job", "CronJob") else "apps/v1"
+    return inject(
+        pod,
+        workload=name,
+        owner=f"kubernetes://apis/{group}/namespaces/{pod['metadata']['namespace']}/{kind.lower()}s/{name}",
+        version=version,
+        gateway="gateway" in pod["metadata"]["annotations"].get("inject.istio.io/templates", ""),
+    )
 
 
 def running(pod: Mapping[str, Any], created: int, *, ready: bool) -> Json:

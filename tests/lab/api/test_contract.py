@@ -25,7 +25,11 @@ from rollout.lab.api import ADMIN, Kinds, Store, User
 from rollout.lab.clock import VirtualClock
 from rollout.lab.server import LabServer
 
-TOPICS = sorted(path.stem for path in (Path(__file__).parent / "contract").glob("*.json"))
+SLOW = ("watch",)
+TOPICS = [
+    pytest.param(path.stem, marks=pytest.mark.slow) if path.stem in SLOW else path.stem
+    for path in sorted((Path(__file__).parent / "contract").glob("*.json"))
+]
 TOKENS = {"admin-token": ADMIN, "limited-token": User("limited", ("limited-group",), "limited-uid")}
 PLACEHOLDER = re.compile(
     r"<(uid|rv|continue|suffix|etag|token|fill):([^>]*)>|<(time|age|hash|commit|go-version|server)>"

@@ -237,8 +237,8 @@ def test_what_the_api_refuses_to_an_event_stops_nothing(bench: Start) -> None:
         ],
     )
     made.wait(minutes=3)
-    assert ["delete"] == [text.partition(":")[0] for text in made.lab.outside.failed]
-    assert 3 == made.ready("server")
+    assert [text.partition(":")[0] for text in made.lab.outside.failed] == ["delete"]
+    assert made.ready("server") == 3
 
 
 def test_a_write_is_refused_by_the_scenarios_webhook(bench: Start) -> None:
