@@ -137,21 +137,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def silence(ask: Ask, error: BaseException, *, timeout: bool = False) -> Unreachable:
     """The error of a request without an answer."""
-    reason = _reason(error)
-    problem = "the API server does not answer in time" if timeout else f"the API server cannot be reached: {reason}"
-    if "CERTIFICATE_VERIFY_FAILED" in reason or "certificate verify failed" in reason:
+    reason = innermost(error)
+    if re.search(r"CERTIFICATE_VERIFY_FAILED|\[X509|certificate verify failed", reason):
         return Unreachable(
             f"the API server's certificate is not trusted: {reason}",
             where=ask.where,
-            next="check certificate-authority in the kubeconfig",
+            next=f"check certificate-authority of context {ask.context!r} in the kubeconfig",
         )
+    problem = "the API server does not answer in time" if timeout else f"the API server cannot be reached: {reason}"
     return Unreachable(problem, where=ask.where, next=f"check the network, VPN and context {ask.context!r}")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost words: `[Errno 111] Connection refused` rather than the pool's whole story."""
+def innermost(error: BaseException) -> str:
+    """`[Errno 111] Connection refused` rather than the libraries' whole story, which repeats URLs and tracebacks."""
     inner: BaseException = error
-    while (cause := getattr(inner, "reason", None) or inner.__cause__) and isinstance(cause, BaseException):
+    while isinstance(cause := getattr(inner, "reason", None) or inner.__cause__, BaseException):
         inner = cause
-    text = str(inner)
-    return re.sub(r"^.*?(\[Errno|\[SSL)", r"\1", text)[:300] or type(inner).__name__
+    text = cause if isinstance(cause, str) and cause else str(inner)
+    found = re.search(r"\[(?:Errno|SSL|X509)[^\n'\")(]*", text)
+    line = found.group(0) if found else next((line for line in text.splitlines() if line.strip()), "")
+    return line.strip()[:300] or type(inner).__name__

@@ -5,12 +5,12 @@ The bytes come from a `Source` (`prometheus_source`): straight from Prometheus, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
+from rollout.adapters.failures import parse
 from rollout.adapters.retry import Sleep, retrying
 from rollout.errors import BadQuery, MetricsError, MetricsRefused, MetricsUnreachable, QueryTooHeavy
 from rollout.ports import Answer, RangeAnswer, Sample, Series
@@ -112,8 +112,8 @@ class PrometheusMetrics:
         self._source.close()
 
     def _ask(self, endpoint: str, params: dict[str, str], promql: str) -> tuple[_Data, tuple[str, ...]]:
-        ask: Callable[[], Reply] = lambda: self._answered(endpoint, params, promql)  # noqa: E731
-        payload = _payload(retrying(self._sleep)(ask), self.address())
+        reply: Reply = retrying(self._sleep)(lambda: self._answered(endpoint, params, promql))
+        payload = _payload(reply, self.address())
         if payload.status != "success" or payload.data is None:
             raise _said(payload, 200, promql, self.address())
         return payload.data, payload.warnings or ()
@@ -131,7 +131,7 @@ def refusal(reply: Reply, promql: str, where: str) -> MetricsError:
     try:
         payload = msgspec.json.decode(reply.body, type=_Payload)
     except msgspec.MsgspecError:
-        payload = _Payload(error=" ".join(reply.body[:200].decode(errors="replace").split()))
+        payload = _Payload(error=parse(reply.body.decode(errors="replace")).message)
     if status in (401, 403):
         return MetricsRefused(
             f"Prometheus refuses the credentials ({status})",

@@ -6,18 +6,19 @@ That library throws warnings, statuses and error bodies away and writes long que
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
 import urllib3
 
+from rollout.adapters.failures import innermost
 from rollout.adapters.prometheus import Reply
 from rollout.adapters.transport import bare
-from rollout.errors import MetricsUnreachable, QueryTooHeavy
+from rollout.errors import MetricsUnreachable, QueryTooHeavy, UsageError
 
 #: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
 LONG = 2000
@@ -56,6 +57,10 @@ class DirectSource:
         """Nothing is sent yet."""
         from prometheus_api_client import PrometheusConnect
 
+        if isinstance(verify, str) and not Path(verify).exists():
+            raise UsageError("there is no file with the authority of Prometheus' certificate", where=verify)
+        if not verify:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it is asked for
         parts = urlsplit(url)
         self._address = bare(url)
         self._session = _Session()
@@ -88,7 +93,7 @@ class DirectSource:
                 self._connect.custom_query_range(query, start, end, rest["step"], params=rest)
         except (PrometheusApiClientException, requests.exceptions.JSONDecodeError, KeyError, TypeError):
             pass  # an answer came; what it means is read from the answer itself
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, urllib3.exceptions.HTTPError) as error:
             raise self._silence(error, query) from error
         answer = self._session.last
         if answer is None:
@@ -107,15 +112,7 @@ class DirectSource:
                 next="ask for a shorter range",
             )
         if isinstance(error, requests.exceptions.SSLError):
-            problem, deed = f"Prometheus' certificate is not trusted: {_reason(error)}", "name its authority's file"
-        else:
-            problem, deed = f"Prometheus cannot be reached: {_reason(error)}", "check the address; does it run?"
-        return MetricsUnreachable(problem, where=self._address, next=deed)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost words, without the URL that the library repeats."""
-    found = re.search(
-        r"(\[Errno[^'\")]*|\[SSL[^'\")]*|Name or service not known|timed out|Remote end closed[^'\")]*)", str(error)
-    )
-    return found.group(1).strip() if found else type(error).__name__
+            problem = f"Prometheus' certificate is not trusted: {innermost(error)}"
+            return MetricsUnreachable(problem, where=self._address, next="name the file of the authority to trust")
+        problem = f"Prometheus cannot be reached: {innermost(error)}"
+        return MetricsUnreachable(problem, where=self._address, next="check the address; does Prometheus run there?")

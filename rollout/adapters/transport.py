@@ -44,11 +44,14 @@ class Transport:
 
     def __init__(self, access: Access, *, impersonate: str = "", read_timeout: float = READ) -> None:
         """Build the client; nothing is sent."""
+        import urllib3
         from kubernetes import dynamic
         from kubernetes.client import ApiClient
 
         library: Any = dynamic
         access.configuration.retries = False
+        if not access.configuration.verify_ssl:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig asks for it
         try:
             api = ApiClient(access.configuration)
         except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ import msgspec
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
+from rollout.checks.words import many
 from rollout.mesh.injection import captured_port, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import selects, target_ports
@@ -68,7 +69,7 @@ def check(view: View) -> Findings:
             if captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT:
                 yield _finding(call, service, pod, port, policies)
                 break
-    return f"{len(calls)} calls of kube-apiserver lead to {view.target}"
+    return f"{many(len(calls), 'call')} of kube-apiserver to {view.target}"
 
 
 def _calls(view: View) -> Iterator[_Call]:

@@ -14,7 +14,8 @@ import msgspec
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
-from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
+from rollout.checks.words import many
+from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair
 from rollout.mesh.injection import captured_port, live, proxy_container
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import Backends, host, target_ports
@@ -47,7 +48,7 @@ def check(view: View) -> Findings:
         yield _finding(harm, proxied, auto=config.enable_auto_mtls)
     if not config.enable_auto_mtls:
         yield from _without_auto(rules, sorted(proxied), strict)
-    return f"{len(strict)} Services, as clients of {len(clients)} namespaces reach them"
+    return f"{many(len(strict), 'Service')}, as clients of {many(len(clients), 'namespace')} reach them"
 
 
 def _strict_services(view: View, pods: Iterable[Pod]) -> list[tuple[Service, tuple[int, ...]]]:
@@ -98,17 +99,9 @@ def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
         measured=setting.mode.value,
         limit="ISTIO_MUTUAL, or no tls at all" if auto else "ISTIO_MUTUAL",
         where=tuple(lines),
-        fix=_fix(setting, auto=auto),
+        fix=repair(setting, auto_mtls=auto),
         severity=None if speaking else Severity.WARNING,
     )
-
-
-def _fix(setting: TLSSetting, *, auto: bool) -> str:
-    rule = setting.rule
-    patch = f'"op":"remove","path":"{setting.pointer}"'
-    if not auto:
-        patch = f'"op":"replace","path":"{setting.pointer}","value":{{"mode":"ISTIO_MUTUAL"}}'
-    return f"kubectl patch destinationrule {rule.name} -n {rule.namespace} --type json -p '[{{{patch}}}]'"
 
 
 def _some(names: Iterable[str]) -> str:

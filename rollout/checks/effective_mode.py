@@ -4,14 +4,15 @@ Why: PeerAuthentications override each other. The oldest one without a selector 
 selects the workload decides before it, and its port modes before that. Such a leftover stays in force after the flip,
 and the namespace would be called STRICT while a port accepts plaintext.
 
-Fix: delete the policy that overrides, or list it under `exempt:` with a reason when the port must go on accepting
-plaintext.
+Fix: take the override out, so that the port follows the namespace, or list the policy under `exempt:` with a reason
+when the port must go on accepting plaintext.
 """
 
 from __future__ import annotations
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
+from rollout.checks.words import many
 from rollout.mesh.injection import captured, captured_port, live
 from rollout.mesh.peer_authentication import Effective, Policies, without_effect
 from rollout.mesh.workloads import workload
@@ -28,6 +29,7 @@ def check(view: View) -> Findings:
     """One finding per policy and field that keeps a port from STRICT, and one per policy without effect."""
     policies = view.then.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and captured(pod)]
+    selecting = {policy.ref for policy in view.then.of(PeerAuthentication, view.target) if policy.selector}
     open_fields: dict[tuple[Ref, str, Mode], dict[str, None]] = {}
     for pod in pods:
         for port in (0, *policies.ports(pod)):
@@ -38,7 +40,7 @@ def check(view: View) -> Findings:
                 ref, field = _place(found, pod, port, policies)
                 open_fields.setdefault((ref, field, found.mode), {})[str(workload(pod))] = None
     for (ref, field, mode), workloads in open_fields.items():
-        yield _open(ref, field, mode, tuple(workloads))
+        yield _open(ref, field, mode, tuple(workloads), wide=ref not in selecting)
     here = view.then.of(PeerAuthentication, view.target)
     for policy, why in without_effect(here, view.target, view.then.of(Pod, view.target), view.root_namespace):
         yield Finding(
@@ -48,7 +50,7 @@ def check(view: View) -> Findings:
             fix=_removal(policy),
             severity=Severity.WARNING,
         )
-    return f"the modes of {len(pods)} pods after the flip"
+    return f"the modes of {many(len(pods), 'pod')} after the flip"
 
 
 def _removal(policy: PeerAuthentication) -> str:
@@ -72,24 +74,27 @@ def _place(found: Effective, pod: Pod, port: int, policies: Policies) -> tuple[R
     return found.decided_by, "spec.mtls.mode"
 
 
-def _open(ref: Ref, field: str, mode: Mode, workloads: tuple[str, ...]) -> Finding:
+def _open(ref: Ref, field: str, mode: Mode, workloads: tuple[str, ...], *, wide: bool) -> Finding:
     decided = "no policy decides" if ref.kind == "Namespace" else ""
     return Finding(
         ref=ref,
         field=field,
-        measured=f"{mode} after the flip for {len(workloads)} workloads",
+        measured=f"{mode} after the flip for {many(len(workloads), 'workload')}",
         limit="STRICT",
         where=tuple(text for text in (decided, *workloads) if text),
-        fix=_fix(ref, field),
+        fix=f"rollout migrate {ref.namespace or ref.name}" if wide else _fix(ref, field),
     )
 
 
 def _fix(ref: Ref, field: str) -> str:
-    if ref.kind == "Namespace":
-        return "rollout migrate " + ref.name
-    command = f"kubectl patch peerauthentication {ref.name} -n {ref.namespace} --type merge -p "
+    """What overrides goes; never STRICT by hand, which no gate would guard and no watch would see."""
     if field == "spec.mtls.mode":
-        return command + '\'{"spec":{"mtls":{"mode":"STRICT"}}}\'' + f"; or exempt {str(ref)!r} with a reason"
-    port = field.split(".")[2]
-    body = '\'{"spec":{"portLevelMtls":{"%s":null}}}\'' % port  # noqa: UP031  braces of JSON
-    return command + body + f"; or exempt {str(ref)!r} with a reason"
+        spec = '"mtls":null'
+    else:
+        port = field.split(".")[2]
+        spec = f'"portLevelMtls":{{"{port}":null}}'
+    patch = f"'{{\"spec\":{{{spec}}}}}'"
+    return (
+        f"kubectl patch peerauthentication {ref.name} -n {ref.namespace} --type merge -p {patch}; "
+        f"or exempt {str(ref)!r} with a reason"
+    )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
+from rollout.checks.words import many
 from rollout.mesh.injection import (
     EXCLUDE_PORTS,
     INCLUDE_PORTS,
@@ -72,7 +73,7 @@ def check(view: View) -> Findings:
         if idle and not ambient(absent, namespace) and not would_inject(absent, namespace, webhooks):
             yield _to_come(absent, namespace, webhooks)
     count = sum(1 for pod in pods if injected(pod))
-    return f"{count} of {len(pods)} live pods run the sidecar" if pods else "the namespace has no live pod"
+    return f"{count} of {many(len(pods), 'live pod')} with the sidecar" if pods else "the namespace has no live pod"
 
 
 def _templates(view: View) -> Iterator[Pod]:
@@ -112,7 +113,7 @@ def _missing(pod: Pod, namespace: Namespace, webhooks: tuple[MutatingWebhookConf
             measured="ambient is not supported yet",
             limit="a sidecar",
             where=("ztunnel carries this pod's traffic; it is enrolled by istio.io/dataplane-mode",),
-            fix=f"leave {namespace.name} out of this run, or waive injection={pod.ref}",
+            fix=f"leave {namespace.name} out of this run, or accept it: --waive 'injection={pod.ref}' --reason TEXT",
         )
     cause = missing_cause(pod, namespace, webhooks)
     half = proxy_container(pod) is not None

@@ -12,6 +12,7 @@ import re
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
+from rollout.checks.words import many
 from rollout.model.finding import Finding, Severity
 from rollout.model.kubernetes import Ref
 from rollout.ports import AnalyzerMessage
@@ -38,7 +39,7 @@ def check(view: View) -> Findings:
             fix=f"see {message.url}" if message.url else f"istioctl analyze -n {view.target}",
             severity=_SEVERITY.get(message.level.lower(), Severity.INFO),
         )
-    return f"{len(messages)} messages"
+    return many(len(messages), "message")
 
 
 def _ref(origin: str, target: str) -> Ref:

@@ -13,18 +13,19 @@ from datetime import datetime
 from rollout.checks.meta import Meta
 from rollout.checks.view import CannotTell, Findings, View
 from rollout.checks.waivers import rate
+from rollout.mesh.destination_rules import Rules, TLSSetting, repair
 from rollout.mesh.injection import captured_port, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import host, selects, target_ports
 from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
-from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.istio import ClientTLSMode, DestinationRule, Mode, PeerAuthentication
 from rollout.model.kubernetes import Pod, Ref, Service
 from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Offender, Suspect
 from rollout.record.state import State
 
 META = Meta("plaintext-callers", State.CONFIRMING, __doc__)
-READS = (Evidence, Pod, Service, PeerAuthentication)
+READS = (Evidence, Pod, Service, PeerAuthentication, DestinationRule)
 
 _NOUN = {Family.HTTP: "plaintext requests", Family.TCP: "plaintext connections"}
 
@@ -35,10 +36,15 @@ def check(view: View) -> Findings:
     policies = view.then.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = {host(service): service for service in view.then.of(Service, view.target)}
+    config = view.mesh_config
+    rules = Rules(view.now.of(DestinationRule), view.root_namespace, config.default_destination_rule_export_to)
     known = {offender.edge: offender for offender in evidence.offenders}
     for edge in evidence.plaintext:
         fates = _fates(edge, policies, pods, services)
-        yield _finding(known.get(edge) or Offender(edge), evidence, fates)
+        culprit = _culprit(edge, rules, view.target)
+        offender = known.get(edge) or Offender(edge)
+        fix = repair(culprit, auto_mtls=config.enable_auto_mtls) if culprit else _fix(offender)
+        yield _finding(offender, evidence, fates, culprit, fix)
     for warning in evidence.warnings:
         yield Finding(
             ref=Ref("Namespace", "", view.target), measured=warning, query=evidence.query, severity=Severity.WARNING
@@ -74,7 +80,17 @@ def _fates(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, 
     )
 
 
-def _finding(offender: Offender, evidence: Evidence, fates: frozenset[bool]) -> Finding:
+def _culprit(edge: Edge, rules: Rules, target: str) -> TLSSetting | None:
+    """The DestinationRule that makes a named caller, which has a proxy, send something else than mutual TLS."""
+    if not edge.source.named:
+        return None
+    settings = rules.settings(edge.source.namespace, target, edge.service)
+    return next((setting for setting in settings if setting.mode is not ClientTLSMode.ISTIO_MUTUAL), None)
+
+
+def _finding(
+    offender: Offender, evidence: Evidence, fates: frozenset[bool], culprit: TLSSetting | None, fix: str
+) -> Finding:
     edge = offender.edge
     destination = edge.destination
     return Finding(
@@ -85,8 +101,8 @@ def _finding(offender: Offender, evidence: Evidence, fates: frozenset[bool]) -> 
         limit="0",
         window=_window(evidence),
         query=evidence.query,
-        where=_where(offender, fates),
-        fix=_fix(offender),
+        where=(*_where(offender, fates), *_blamed(culprit)),
+        fix=fix,
         severity=None if True in fates else Severity.INFO,
     )
 
@@ -110,6 +126,10 @@ def _where(offender: Offender, fates: frozenset[bool]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _blamed(culprit: TLSSetting | None) -> tuple[str, ...]:
+    return (f"{culprit.rule} {culprit.field} is {culprit.mode.value} for this caller",) if culprit else ()
+
+
 def _suspect(suspect: Suspect) -> str:
     return f"suspect: {suspect.who} ({suspect.because})"
 
@@ -120,7 +140,7 @@ def _fix(offender: Offender) -> str:
     source = offender.edge.source
     if source.named:
         return (
-            f"find what turns its TLS off: kubectl get destinationrules -A -o wide; "
+            f"let {source} call the Service by its name (a call to a pod's address is never mutual TLS); "
             f"or, when it may be cut: --waive '{META.id}={offender.edge.key}' --reason TEXT"
         )
     return (

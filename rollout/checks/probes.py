@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
+from rollout.checks.words import many
 from rollout.mesh.injection import captured_port, live
 from rollout.mesh.probes import ProbeView, probes
 from rollout.mesh.workloads import patch_template, restart, workload
@@ -42,7 +43,7 @@ def check(view: View) -> Findings:
                 broken[key] = (pod, probe, count + 1)
     for (owner, field), (pod, probe, count) in broken.items():
         yield _finding(owner, field, pod, probe, count, rewrites=view.mesh_config.rewrite_probes)
-    return f"{looked} probes and hooks of {len(pods)} pods"
+    return f"{looked} probes and hooks of {many(len(pods), 'pod')}"
 
 
 def _finding(owner: Ref, field: str, pod: Pod, probe: ProbeView, count: int, *, rewrites: bool) -> Finding:
@@ -51,7 +52,7 @@ def _finding(owner: Ref, field: str, pod: Pod, probe: ProbeView, count: int, *, 
     return Finding(
         ref=owner,
         field=field,
-        measured=f"{probe.handler} to port {probe.port} is not rewritten, {count} pods",
+        measured=f"{probe.handler} to port {probe.port} is not rewritten, {many(count, 'pod')}",
         limit="rewritten to Istio's agent",
         where=(sees, f"for example {pod.ref}"),
         fix=_fix(owner, pod, rewrites=rewrites),

@@ -104,21 +104,49 @@ def _goes_on(bad: float | None, events: float | None, limit: float) -> bool:
 
 
 def destination(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
-    """The failed and refused share at the destinations, for the whole namespace."""
+    """The failed and refused share at the destinations, per edge and for the whole namespace.
+
+    What is usual for the namespace is made of what is usual on the edges that are busy now: when a faultless caller
+    pauses, the share of the faulty ones rises, and nothing got worse.
+    """
+    before = edges_before(baseline)
+    elsewhere = max(baseline.destination_errors, baseline.destination_noise)
+    expected = counted = 0.0
+    for edge in observation.edges:
+        if edge.family is not Family.HTTP or edge.arrived <= 0:
+            continue
+        known = before.get(edge_key(edge))
+        known = known if known is not None and known.arrived > 0 else None
+        counted += edge.arrived
+        expected += edge.arrived * (max(known.refused, known.refused_noise) if known else elsewhere)
+        limit = bound(known.refused, known.refused_noise, edge.arrived) if known else STRANGER
+        recent = (edge.recent_refused, edge.recent_arrived)
+        yield from _refusals(place(edge, known), edge.refused, edge.arrived, recent, limit, observation)
     requests, bad = observation.destination_requests, observation.destination_errors
-    if requests < ATTEMPTS:
+    limit = bound(expected / counted if counted else elsewhere, 0.0, requests)
+    recent = (observation.recent_errors, observation.recent_requests)
+    yield from _refusals("all workloads", bad, requests, recent, limit, observation)
+
+
+def _refusals(
+    where: str,
+    bad: float,
+    events: float,
+    recent: tuple[float | None, float | None],
+    limit: float,
+    observation: Observation,
+) -> Iterator[Signal]:
+    if events < ATTEMPTS:
         return
-    limit = bound(baseline.destination_errors, baseline.destination_noise, requests)
+    ratio = min(1.0, bad / events)
     yield _signal(
         DESTINATION,
-        "all workloads",
+        where,
         observation,
         "arrived",
-        f"{min(1.0, bad / requests):.1%} of {requests:.0f} answered with 5xx or 403",
+        f"{ratio:.1%} of {events:.0f} answered with 5xx or 403",
         f"{min(limit, 1.0):.1%}, and {BAD} failures",
-        breached=bad >= BAD
-        and bad / requests > limit
-        and _goes_on(observation.recent_errors, observation.recent_requests, limit),
+        breached=bad >= BAD and ratio > limit and _goes_on(*recent, limit),
     )
 
 

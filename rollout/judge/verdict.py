@@ -50,21 +50,19 @@ def judge(
         Needs: the world lacks one of READS.
     """
     world.need(*READS)
-    cluster, blind = cluster_signals(baseline, world, namespace, now)
-    cluster = tuple(_served(signal, run_watch.breached, new=True) for signal in cluster)
-    settled = settled or run_watch.began
+    cluster, unread = cluster_signals(baseline, world, namespace, now)
+    kept = tuple(key for key in run_watch.breached if not key.startswith(_OF_CLUSTER))
     traffic: tuple[Signal, ...] = ()
-    kept: tuple[str, ...] = tuple(key for key in run_watch.breached if not key.startswith(_OF_CLUSTER))
-    if isinstance(observation, Observation):
-        if _new(observation, run_watch):
-            raw = _traffic(baseline, observation, settled)
-            traffic = tuple(_served(signal, run_watch.breached, new=True) for signal in raw)
-            kept = tuple(signal.key for signal in traffic if signal.breached)
-        why = blind or _blind(observation)
-    else:
+    if isinstance(observation, Unreadable):
         why = observation.reason
-    verdict = _verdict((*cluster, *traffic), observation, why)
-    signals = _noted((*cluster, *traffic), world, namespace, baseline.at)
+    else:
+        why = unread or _blind(observation)
+        if _new(observation, run_watch):
+            traffic = _traffic(baseline, observation, settled or run_watch.began)
+            kept = tuple(signal.key for signal in traffic if signal.breached)
+    signals = tuple(_served(signal, run_watch.breached) for signal in (*cluster, *traffic))
+    verdict = _verdict(signals, observation, why)
+    signals = _noted(signals, world, namespace, baseline.at)
     judged, quiet = _counted(baseline, observation)
     return Judgement(
         verdict=verdict,
@@ -94,8 +92,8 @@ def _traffic(baseline: Baseline, observation: Observation, settled: datetime | N
     return tuple(found)
 
 
-def _served(signal: Signal, before: Iterable[str], *, new: bool) -> Signal:
-    regressed = signal.breached and new and (signal.catastrophe or signal.key in before)
+def _served(signal: Signal, before: Iterable[str]) -> Signal:
+    regressed = signal.breached and (signal.catastrophe or signal.key in before)
     return msgspec.structs.replace(signal, verdict=Verdict.REGRESSED) if regressed else signal
 
 

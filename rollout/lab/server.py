@@ -146,6 +146,7 @@ class _Http(ThreadingHTTPServer):
         self._idle = threading.Condition()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, known to `hang_up`."""
         with self._idle:
             self._open.add(request)
         try:
@@ -166,6 +167,7 @@ class _Http(ThreadingHTTPServer):
             self._idle.wait_for(lambda: not self._open, timeout=5.0)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Keep what went wrong for the tests; a client that left is nothing wrong."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, ConnectionError | TimeoutError | ClockClosed):
             self.lab.failures.append(error)
@@ -181,6 +183,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     @property
     def lab(self) -> LabServer:
+        """The server that this connection belongs to."""
         return cast("_Http", self.server).lab
 
     def __getattr__(self, name: str) -> Any:
@@ -193,6 +196,7 @@ class _Connection(BaseHTTPRequestHandler):
         """Be silent: the tests and the tool have the terminal."""
 
     def finish(self) -> None:
+        """Drop out of the clock with the connection."""
         if self.attachment is not None:
             self.attachment.detach()
         try:

@@ -153,6 +153,18 @@ def _of_policy(
             )
 
 
+def repair(setting: TLSSetting, *, auto_mtls: bool) -> str:
+    """The command that lets clients use mutual TLS: no tls at all follows what each server can do.
+
+    ISTIO_MUTUAL in its place would cut off servers without a sidecar; it is written only where auto mTLS is off.
+    """
+    patch = f'"op":"remove","path":"{setting.pointer}"'
+    if not auto_mtls:
+        patch = f'"op":"replace","path":"{setting.pointer}","value":{{"mode":"ISTIO_MUTUAL"}}'
+    rule = setting.rule
+    return f"kubectl patch destinationrule {rule.name} -n {rule.namespace} --type json -p '[{{{patch}}}]'"
+
+
 def ports_of(setting: TLSSetting, settings: Iterable[TLSSetting], ports: Iterable[int]) -> tuple[int, ...]:
     """The Service ports for which a setting decides: those of a port's own setting are not the general one's."""
     if setting.port is not None:

@@ -63,6 +63,8 @@ class EdgeBaseline(msgspec.Struct, frozen=True):
 
     `tried` and `arrived` are the source's and the destination's view; `at_source` is False where the caller's proxy is
     not scraped. `errors` is the failed share at the source, `noise` its highest value over a window of the watch.
+    `received_bytes` is per second at the destination (TCP): the sign of life of a pooled connection. `refused` and
+    `refused_noise` are the shares of failures and refusals as the destination reports them.
     """
 
     source: Party
@@ -76,6 +78,8 @@ class EdgeBaseline(msgspec.Struct, frozen=True):
     longest_pause: float = 0.0
     at_source: bool = True
     received_bytes: float = 0.0
+    refused: float = 0.0
+    refused_noise: float = 0.0
 
     @property
     def key(self) -> str:
@@ -108,8 +112,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 class EdgeSample(msgspec.Struct, frozen=True):
     """An edge within one window of the watch; counts, not rates.
 
-    `recent_tried` and `recent_failed` are those of the last scrape interval (None: not asked): a burst that is over
-    stays in the window for a while, but not there.
+    The `recent_` ones are those of the last scrape interval (None: not asked): a burst that is over stays in the
+    window for a while, but not there.
     """
 
     source: Party
@@ -123,6 +127,8 @@ class EdgeSample(msgspec.Struct, frozen=True):
     received_bytes: float = 0.0
     recent_tried: float | None = None
     recent_failed: float | None = None
+    recent_arrived: float | None = None
+    recent_refused: float | None = None
 
     @property
     def key(self) -> str:

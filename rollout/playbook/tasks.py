@@ -56,7 +56,11 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Written(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it stands in the file; `checks` are the ids it names, each with its place (ALL as the only one)."""
+    """A task as it stands in the file.
+
+    `checks` are the ids that it names, each with its place (ALL as the only one); `broken` says that an argument's
+    mistake is noted already.
+    """
 
     name: str
     keyword: str
@@ -64,6 +68,7 @@ class _Written(msgspec.Struct, frozen=True, kw_only=True):
     args: dict[str, Any]
     active: bool
     checks: tuple[tuple[str, Any], ...] = ()
+    broken: bool = False
 
 
 def read(node: Node, scope: Scope, catalog: Catalog) -> tuple[Task, ...]:
@@ -102,7 +107,7 @@ def _task(node: Node, scope: Scope, catalog: Catalog) -> _Written | None:
 def _keyword(
     keyword: str, key: ScalarNode, value: Node, scope: Scope, catalog: Catalog, *, name: str, active: bool
 ) -> _Written:
-    struct = catalog.struct(keyword)
+    struct, before = catalog.struct(keyword), len(scope.problems)
     checks: tuple[tuple[str, Any], ...] = ()
     args: dict[str, Any] = {}
     if keyword not in LISTS:
@@ -115,7 +120,7 @@ def _keyword(
         checks = _checks(value, keyword, scope, catalog)
     return _Written(
         name=name or _IMPLICIT.get(keyword, keyword), keyword=keyword, mark=key.start_mark, args=args, active=active,
-        checks=checks,
+        checks=checks, broken=len(scope.problems) > before,
     )  # fmt: skip
 
 
@@ -239,7 +244,8 @@ class _Assembly:
         args = dict(task.args)
         if task.keyword in LISTS:
             args["checks"] = self._listed(task)
-        return self._complete(task.name, task.keyword, args, task.mark, task.mark.line + 1)
+        full = args if task.broken else self._complete(task.keyword, args, task.mark)
+        return Task(name=task.name, keyword=task.keyword, args=full, line=task.mark.line + 1)
 
     def _listed(self, task: _Written) -> list[str]:
         """`all` are those that no other task names."""
@@ -261,15 +267,13 @@ class _Assembly:
             args["checks"] = rest
         elif written:
             return []
-        return [self._complete(_IMPLICIT.get(keyword, keyword), keyword, args, self.mark, 0)]
+        return [
+            Task(name=_IMPLICIT.get(keyword, keyword), keyword=keyword, args=self._complete(keyword, args, self.mark))
+        ]
 
-    def _complete(self, name: str, keyword: str, args: dict[str, Any], mark: Mark, line: int) -> Task:
-        struct = self.catalog.struct(keyword)
+    def _complete(self, keyword: str, args: dict[str, Any], mark: Mark) -> dict[str, Any]:
         try:
-            full = {**arguments.complete(args, struct), **args}
+            return {**arguments.complete(args, self.catalog.struct(keyword)), **args}
         except msgspec.ValidationError as error:
-            # A mistake in one field was noted at that field: do not say it twice.
-            if not len(self.scope.problems):
-                self.scope.problems.add(mark, f"`{keyword}`: {arguments.worded(error)}")
-            full = args
-        return Task(name=name, keyword=keyword, args=full, line=line)
+            self.scope.problems.add(mark, f"`{keyword}`: {arguments.worded(error)}")
+            return args

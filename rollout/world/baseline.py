@@ -103,8 +103,9 @@ def _edge(like: EdgeSample, windows: Sequence[Observation], seconds: float) -> E
     key = edge_key(like)
     empty = msgspec.structs.replace(like, tried=0.0, failed=0.0, arrived=0.0, refused=0.0, received_bytes=0.0)
     seen = [next((e for e in o.edges if edge_key(e) == key), empty) for o in windows]
-    tried, failed, arrived, received = (
-        sum(getattr(sample, name) for sample in seen) for name in ("tried", "failed", "arrived", "received_bytes")
+    tried, failed, arrived, refused, received = (
+        sum(getattr(sample, name) for sample in seen)
+        for name in ("tried", "failed", "arrived", "refused", "received_bytes")
     )
     named = next((sample.destination for sample in seen if sample.destination.named), like.destination)
     return EdgeBaseline(
@@ -114,12 +115,18 @@ def _edge(like: EdgeSample, windows: Sequence[Observation], seconds: float) -> E
         family=like.family,
         tried=tried / seconds,
         arrived=arrived / seconds,
-        errors=min(1.0, failed / tried) if tried else 0.0,
-        noise=max((min(1.0, s.failed / s.tried) for s in seen if s.tried >= ENOUGH), default=0.0),
+        errors=_share(failed, tried),
+        noise=max((_share(s.failed, s.tried) for s in seen if s.tried >= ENOUGH), default=0.0),
         longest_pause=_longest_pause(seen, seconds / max(1, len(windows))),
         at_source=tried > 0,
         received_bytes=received / seconds,
+        refused=_share(refused, arrived),
+        refused_noise=max((_share(s.refused, s.arrived) for s in seen if s.arrived >= ENOUGH), default=0.0),
     )
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, part / whole) if whole else 0.0
 
 
 def _longest_pause(samples: Sequence[EdgeSample], step: float) -> float:

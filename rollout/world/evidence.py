@@ -156,8 +156,9 @@ def conclude(read: Traffic, end: datetime, known: Known) -> Evidence:
     start = end - look_back
     holes = _holes(read, start, end, known)
     share = covered(start, end, holes)
-    edges = tuple(_narrowed(edge, known.hours.get(identity(edge), ())) for edge in known.edges)
-    offenders = tuple(_offender(edge, known, look_back) for edge in edges if not edge.mutual and edge.policy)
+    # An edge without the label is neither mutual nor plaintext: it is the reason for `no_data` below.
+    edges = tuple(_narrowed(edge, known.hours.get(identity(edge), ())) for edge in known.edges if edge.policy)
+    offenders = tuple(_offender(edge, known, look_back) for edge in edges if not edge.mutual)
     reason, enough = _why_not(read, end, known, holes, share)
     if offenders:
         verdict, reason = EvidenceVerdict.PLAINTEXT, _plaintext_sentence(offenders)
@@ -198,7 +199,7 @@ def _why_not(
     read: Traffic, end: datetime, known: Known, holes: Sequence[Span], share: float
 ) -> tuple[str, datetime | None]:
     if not known.sight.expected:
-        return "no pod of the namespace runs a sidecar, so nothing reports", None
+        return "no pod with a sidecar has been there for long enough to be scraped", None
     if missing := known.sight.missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         seen, all_ = len(known.sight.seen), len(known.sight.expected)

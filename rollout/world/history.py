@@ -178,7 +178,8 @@ class _History:
             since = max(self.start, born + START) if born else self.start
             steps = self.end.timestamp() // STEP - since.timestamp() // STEP
             lost = (steps - seen.get((namespace, pod.name), 0.0)) * STEP
-            if pod.name in sight.expected and lost > 0.1 * (self.end - self.start).total_seconds():
+            allowed = max(2 * STEP, 0.1 * (self.end - self.start).total_seconds())
+            if pod.name in sight.expected and lost > allowed:
                 found[pod.name] = lost
         return found
 

@@ -153,8 +153,9 @@ class Fold:
         edges = []
         for edge in observation.edges:
             now = latest.get((edge.source, edge.service, edge.family))
-            tried, failed = (now.tried, now.failed) if now else (0.0, 0.0)
-            edges.append(msgspec.structs.replace(edge, recent_tried=tried, recent_failed=failed))
+            numbers = (now.tried, now.failed, now.arrived, now.refused) if now else (0.0,) * 4
+            names = ("recent_tried", "recent_failed", "recent_arrived", "recent_refused")
+            edges.append(msgspec.structs.replace(edge, **dict(zip(names, numbers, strict=True))))
         return msgspec.structs.replace(
             observation,
             edges=tuple(edges),

@@ -228,6 +228,12 @@ def merged(a: dict[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+@pytest.fixture(scope="session")
+def new_cluster() -> type[DictCluster]:
+    """Makes clusters, one for each history."""
+    return DictCluster
+
+
 @pytest.fixture
 def cluster() -> DictCluster:
     """A cluster that is a dict."""

@@ -207,6 +207,25 @@ def test_expressions_keep_their_types(book: Book) -> None:
     assert (variables["twice"], variables["both"], variables["all"]) == (4, "x2", [2, "b"])
 
 
+def test_lists_of_checks_have_a_long_form(book: Book, tasks_of: Tasks) -> None:
+    """For a stage that takes more than the list; a single check needs no brackets."""
+    text = "- tasks:\n    - verify: {checks: all}\n    - check: {checks: [probes]}\n    - check: jobs\n"
+    checks = [args["checks"] for _, args in tasks_of(book(text)) if "checks" in args]
+    assert checks == [
+        ["injection", "proxies-in-sync"],
+        ["probes"],
+        ["jobs"],
+        ["destination-rules", "istioctl-analyze"],
+    ]
+
+
+def test_lists_may_come_from_variables(book: Book, tasks_of: Tasks) -> None:
+    """An expression gives a list as well."""
+    text = "- vars: {ours: [probes, jobs], m: {a: 1}}\n  tasks:\n    - check: '{{ ours }}'\n      when: m.a == 1\n"
+    checks = [args["checks"] for keyword, args in tasks_of(book(text)) if keyword == "check"]
+    assert checks == [["probes", "jobs"], ["destination-rules", "istioctl-analyze"]]
+
+
 def test_a_variable_may_be_named_like_a_parameter_of_python(book: Book) -> None:
     """Names never become keyword arguments."""
     assert book("- vars: {args: 1, kwargs: '{{ args + 1 }}'}\n  tasks: []\n").variables["kwargs"] == 2

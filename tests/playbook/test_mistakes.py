@@ -5,12 +5,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rollout.errors import Outcome, UsageError
 from rollout.playbook.errors import PlaybookErrors
+from rollout.playbook.loader import load
 from rollout.playbook.play import Playbook
 from rollout.playbook.words import ANSIBLE
 
@@ -39,6 +41,10 @@ W = "- tasks: []\n  waive:\n    - {check: probes, object: a, reason: r, owner: o
         ("- vars: {a: !!python/name:os.system x}\n  tasks: []\n", 1, 13, "is not supported", ""),
         ("- vars: {[a]: 1}\n  tasks: []\n", 1, 10, "a key is a plain word", "quotes"),
         ("- vars: {a-b: 1}\n  tasks: []\n", 1, 10, "`a-b` is no name for a variable", "letters"),
+        ("- vars: {a: '{{ m }}', m: 1}\n  tasks: []\n", 1, 13, "'m' is undefined", ""),
+        ("- name: '{{ [].append }}'\n  tasks: []\n", 1, 9, "", ""),
+        ("- name: \"{{ 'x'.upper }}\"\n  tasks: []\n", 1, 9, "not a plain value", ""),
+        ("- tasks:\n    - check: {cheks: all}\n", 2, 15, "check has no key `cheks`", "`checks`"),
         ("- vars: {self: 1}\n  tasks: []\n", 1, 10, "`self` is no name for a variable", "Jinja2"),
         ("- vars: [a]\n  tasks: []\n", 1, 9, "`vars:` is a mapping", ""),
         ("- vars: {a: '{{ b }}', b: 1}\n  tasks: []\n", 1, 13, "'b' is undefined", ""),
@@ -177,6 +183,26 @@ def test_a_misspelt_variable_of_the_command_line_is_found(mistakes: Mistakes) ->
     assert mistakes(text, wach_for="5m") == [
         (1, 9, "nothing uses the variable `wach_for` of the command line", "did you mean `watch_for`?")
     ]
+
+
+def test_a_required_argument_is_missed_beside_every_other_mistake(tmp_path: Path) -> None:
+    """At the task that lacks it; where the task itself is missing, at `tasks:`."""
+
+    class Needs(msgspec.Struct, frozen=True):
+        window: int
+
+    path = tmp_path / "book.yaml"
+    for text, places in (
+        ("- serial: 0\n  tasks:\n    - strict: {}\n", {(1, 11), (3, 7)}),
+        ("- tasks:\n    - strict: {window: x}\n", {(2, 24)}),
+    ):
+        path.write_text(text)
+        with pytest.raises(PlaybookErrors) as caught:
+            load(path, keywords={"strict": Needs}, checks={}, variables={}, order=("strict",))
+        assert {(p.line, p.column) for p in caught.value.problems} == places
+    path.write_text("- tasks: []\n")
+    with pytest.raises(PlaybookErrors, match="`watch`: object missing required field"):
+        load(path, keywords={"watch": Needs}, checks={}, variables={}, order=("watch",))
 
 
 def test_deep_nesting_is_a_mistake_and_no_crash(mistakes: Mistakes) -> None:

@@ -1,6 +1,7 @@
 """The dry run that a team lead reads."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from rollout.model.istio import Mode
 from rollout.model.kubernetes import Ref
 from rollout.record.change import Change, Policy
 from rollout.record.run import Run, Write
-from rollout.record.spec import Spec
+from rollout.record.spec import Exemption, Fixed, Spec
 from rollout.record.state import State
 from rollout.report import findings
 from rollout.report.layout import Style
@@ -32,6 +33,22 @@ def test_the_header_names_what_people_accepted(waived_spec: Spec) -> None:
     assert header(waived_spec, "migrate")[2:] == [
         "waived probes=Pod production/x-*: goes in May (up to 0.5/s); owner ana, until",
         "  Mon 2 Mar 10:12",
+    ]
+
+
+def test_the_header_names_what_the_record_cannot_know(make_spec: Callable[..., Spec]) -> None:
+    """A repaired caller, the date since when plaintext is accepted, an exemption."""
+    at = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    spec = make_spec(
+        fixed=(Fixed(edge="a/b -> c/d", at=at, reason="redeployed"),),
+        permissive_since=at,
+        permissive_reason="see the wiki",
+        exemptions=(Exemption(object="PeerAuthentication a/b", reason="old client"),),
+    )
+    assert header(spec, "plan")[2:] == [
+        "exempt PeerAuthentication a/b: old client",
+        "fixed a/b -> c/d at Sun 1 Mar 09:00: redeployed",
+        "plaintext accepted since Sun 1 Mar 09:00, as said: see the wiki",
     ]
 
 

@@ -23,6 +23,9 @@ def test_a_migration_ends_as_the_scenario_says(
     out = capsys.readouterr()
     assert expected.exit_code == code, out.out[-3000:] + out.err[-2000:]
     assert "Traceback" not in out.out + out.err
+    said = " ".join((out.out + out.err).split())
+    assert f"Result: {expected.outcome.replace('_', ' ').upper()}" in said
+    assert [] == [word for word in expected.mentions if word not in said]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,6 +12,16 @@ from rollout.lab.api.status import Json
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_COUNTS: dict[str, Json] = {
+    "ReplicaSet": {"replicas": 0},
+    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
+    "DaemonSet": {
+        "currentNumberScheduled": 0,
+        "numberMisscheduled": 0,
+        "desiredNumberScheduled": 0,
+        "numberReady": 0,
+    },
+}
 _ROLLING = {"maxUnavailable": "25%", "maxSurge": "25%"}
 
 
@@ -29,7 +39,7 @@ def defaulted(kind: str, obj: Json) -> Json:
             _pod_status(obj.setdefault("status", {}))
         case "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" if isinstance(spec, dict):
             _workload(kind, spec)
-            obj.setdefault("status", {} if kind == "Deployment" else obj.get("status", {}))
+            obj["status"] = {**_COUNTS.get(kind, {}), **(obj.get("status") or {})}
         case "Job" | "CronJob" if isinstance(spec, dict):
             inner = spec if kind == "Job" else spec.get("jobTemplate", {}).get("spec", {})
             _template(inner)

@@ -260,20 +260,11 @@ def _port_rules(ports: Json) -> Iterator[Cause]:
 
 def builtin_causes(kind: str, obj: Json, old: Json | None) -> list[Cause]:
     """What is wrong with a built-in object; `old` is what an update replaces."""
-    rules: dict[str, Callable[[Json], list[Cause]]] = {
-        "ConfigMap": _config_map,
-        "Lease": _lease,
-        "Pod": _pod,
-        "RoleBinding": _no_causes,
-    }
-    causes = rules.get(kind, _no_causes)(obj)
+    rules: dict[str, Callable[[Json], list[Cause]]] = {"ConfigMap": _config_map, "Lease": _lease, "Pod": _pod}
+    causes = rules[kind](obj) if kind in rules else []
     if kind == "ConfigMap" and old is not None and old.get("immutable"):
         causes += _immutable(obj, old)
     return causes
-
-
-def _no_causes(obj: Json) -> list[Cause]:  # noqa: ARG001
-    return []
 
 
 def _config_map(obj: Json) -> list[Cause]:

@@ -6,7 +6,7 @@ Stored objects are never changed in place: a write puts a new dict. Readers may 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rollout.lab.api.status import Json
@@ -153,8 +153,3 @@ class Storage:
 def _name(obj: Json) -> Name:
     meta = obj["metadata"]
     return (meta.get("namespace") or "", meta["name"])
-
-
-def by_name(objects: dict[Name, Json], namespace: str) -> Iterable[Json]:
-    """Objects of one namespace ('' for all), in the order of a list."""
-    return (objects[name] for name in sorted(objects) if not namespace or name[0] == namespace)

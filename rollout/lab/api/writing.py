@@ -55,14 +55,14 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
     Raises:
         ApiError: 400, 403, 404, 409, 422, 500.
     """
+    if "status" in resource.subresources and resource.kind != "Node":
+        document = {key: value for key, value in document.items() if key != "status"}
     obj = prepared(resource, namespace, document)
     obj["metadata"].pop("managedFields", None)
     own(resource, {"metadata": {}}, obj, request, store.stamp())
     with store.transaction() as emit:
         _check_namespace(store, resource, namespace, obj)
         give_name(obj)
-        if resource.subresources and "status" in resource.subresources and resource.custom:
-            obj.pop("status", None)
         obj = admitted(resource.kind, obj)
         begin_life(resource, obj, store.now())
         _validate(resource, obj, None)
@@ -79,6 +79,7 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
 
 
 def prepared(resource: Resource, namespace: str, document: Json) -> Json:
+    """A copy of an object as it would be stored: pruned, in its namespace, with defaults."""
     obj = without_empties(pruned(resource.kind, without_nulls(document)))  # a copy: defaults are written into it
     if namespace:
         obj["metadata"]["namespace"] = namespace
@@ -129,12 +130,14 @@ def _check_namespace(store: Store, resource: Resource, namespace: str, obj: Json
 
 
 def give_name(obj: Json) -> None:
+    """Make a name from generateName."""
     meta = obj["metadata"]
     if not meta.get("name") and meta.get("generateName"):
         meta["name"] = generated(meta["generateName"])
 
 
 def begin_life(resource: Resource, obj: Json, now: datetime) -> None:
+    """Give a new object its uid, creationTimestamp and generation, whatever its writer said."""
     meta = obj["metadata"]
     for word in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
         meta.pop(word, None)
@@ -273,6 +276,7 @@ def merged(resource: Resource, old: Json, obj: Json, request: Request) -> Json:
 
 
 def take_over(resource: Resource, old: Json, obj: Json, request: Request, time: str) -> None:
+    """Write managedFields of an update. `[{}]` resets them, and what has none is not tracked again."""
     given = obj["metadata"].get("managedFields")
     if given == [{}]:
         obj["metadata"].pop("managedFields")
@@ -286,6 +290,7 @@ def take_over(resource: Resource, old: Json, obj: Json, request: Request, time: 
 
 
 def grow(resource: Resource, old: Json, obj: Json) -> None:
+    """Count the generation up when more than metadata and status changed."""
     if not resource.generation:
         return
     skip = ("metadata", "status") if "status" in resource.subresources else ("metadata",)

@@ -15,6 +15,7 @@ from rollout.lab.mesh.pods import Json, make_pod, owner_reference, stamp, succee
 APPS, BATCH = "apps/v1", "batch/v1"
 STARTUP = 12_000
 _HISTORY = 3
+_REVISION = "deployment.kubernetes.io/revision"
 
 Schedule = Callable[[int, Callable[[int], None]], None]
 
@@ -89,6 +90,7 @@ class Controllers:
             "availableReplicas": ready,
         }
         if kind == "Deployment":
+            self._report_sets(namespace, name, pods)
             want = int(obj["spec"].get("replicas", 1))
             status["unavailableReplicas"] = max(0, want - ready) or None
             status["conditions"] = [
@@ -158,11 +160,14 @@ class Controllers:
             return found
         labels = {**(obj["spec"]["template"]["metadata"].get("labels") or {}), "pod-template-hash": hashed}
         created = milliseconds(obj["metadata"]["creationTimestamp"]) if self._young(obj, now) else now
+        revision = {_REVISION: str(1 + len(self._sets_of(namespace, obj["metadata"]["name"])))}
+        self._patch(APPS, "Deployment", obj["metadata"]["name"], namespace, {"metadata": {"annotations": revision}})
         replica_set = {
             "apiVersion": APPS,
             "kind": "ReplicaSet",
             "metadata": {
-                "name": name, "namespace": namespace, "labels": labels, "ownerReferences": [owner_reference(obj)]
+                "name": name, "namespace": namespace, "labels": labels, "annotations": revision,
+                "ownerReferences": [owner_reference(obj)],
             },
             "spec": {
                 "replicas": obj["spec"].get("replicas", 1),
@@ -257,8 +262,23 @@ class Controllers:
         pods = self._store.list("v1", "Pod", namespace)
         if kind == "StatefulSet":
             return [p for p in pods if _owned(p, kind, name)]
-        sets = {r["metadata"]["name"] for r in self._store.list(APPS, "ReplicaSet", namespace) if _owned(r, kind, name)}
+        sets = {r["metadata"]["name"] for r in self._sets_of(namespace, name)}
         return [p for p in pods if any(_owned(p, "ReplicaSet", s) for s in sets)]
+
+    def _sets_of(self, namespace: str, deployment: str) -> list[Json]:
+        found = self._store.list(APPS, "ReplicaSet", namespace)
+        return [r for r in found if _owned(r, "Deployment", deployment)]
+
+    def _report_sets(self, namespace: str, deployment: str, pods: list[Json]) -> None:
+        for replica_set in self._sets_of(namespace, deployment):
+            name = replica_set["metadata"]["name"]
+            own = [p for p in pods if _owned(p, "ReplicaSet", name)]
+            ready = sum(_ready(p) for p in own)
+            status = {"replicas": len(own), "readyReplicas": ready, "availableReplicas": ready}
+            old = replica_set.get("status") or {}
+            if any(old.get(key) != value for key, value in status.items()):
+                change = {"spec": {"replicas": len(own)}, "status": status}
+                self._patch(APPS, "ReplicaSet", name, namespace, change)
 
     def _hash(self, pod: Mapping[str, Any]) -> str:
         labels = pod["metadata"].get("labels") or {}

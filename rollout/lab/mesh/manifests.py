@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,9 +120,9 @@ class Workload:
 
     def _service(self) -> Json:
         ports = [{"name": n, "port": p, "targetPort": self.targets.get(n, p)} for n, p in self.ports.items()]
-        spec: Json = {"selector": {"app": self.name}, "ports": ports}
-        if self.headless:
-            spec["clusterIP"] = "None"
+        digest = hashlib.sha256(f"{self.namespace}/{self.name}".encode()).digest()
+        address = "None" if self.headless else f"10.96.{digest[0]}.{digest[1] % 254 + 1}"
+        spec: Json = {"selector": {"app": self.name}, "ports": ports, "clusterIP": address, "type": "ClusterIP"}
         return {"apiVersion": "v1", "kind": "Service", "metadata": self._meta(), "spec": spec}
 
 

@@ -175,3 +175,30 @@ def test_five_thousand_pods_come_in_pages(lab: Any) -> None:
         if not token:
             break
     assert (pages, len(names), len(set(names))) == (10, 5000, 5000)
+
+
+def test_a_status_is_not_written_with_the_object(lab: Any) -> None:
+    """POST and PUT on the object leave the status alone; only its subresource writes it."""
+    template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}}
+    spec = {"selector": {"matchLabels": {"app": "a"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default/replicasets"
+    body = {"metadata": {"name": "a"}, "spec": spec, "status": {"replicas": 7}}
+    assert lab("POST", path, body)[1]["status"] == {"replicas": 0}
+    _, written = lab("PATCH", f"{path}/a/status", {"status": {"replicas": 1}, "spec": {"replicas": 9}})
+    assert (written["status"]["replicas"], written["spec"]["replicas"]) == (1, 1)
+
+
+def test_a_lost_race_is_a_conflict_for_exactly_one(lab: Any) -> None:
+    """Of many writers that hold the same resourceVersion, one wins."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    path = "/api/v1/namespaces/default/configmaps"
+    _, made = lab("POST", path, {"metadata": {"name": "x"}})
+    held = {"resourceVersion": made["metadata"]["resourceVersion"]}
+    clients = [lab.client() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(
+            lambda index: clients[index]("PATCH", f"{path}/x", {"metadata": held, "data": {"by": str(index)}})[0],
+            range(8),
+        )
+        assert sorted(answers) == [200] + [409] * 7

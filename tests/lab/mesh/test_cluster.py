@@ -105,6 +105,10 @@ def test_a_deployment_rolls_without_losing_availability(bench: Start) -> None:
         assert made.ready("server") >= 3
     after = set(made.pods())
     assert len(after) == 3
+    deployment = made.lab.store.get("apps/v1", "Deployment", "server", "app")
+    assert deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    sets = made.lab.store.list("apps/v1", "ReplicaSet", "app")
+    assert sorted(item["spec"]["replicas"] for item in sets) == [0, 3]
     assert not before & after
     assert after == {key[0] for key in made.query("count by (pod) (envoy_server_uptime)")}
 

@@ -1,0 +1,187 @@
+"""What bad input gets: a sentence, the exit code of the table, and nothing written."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.cli import main
+from rollout.lab.lab import Lab
+from rollout.lab.prometheus import Outage
+
+QUICK = str(Path(__file__).parents[1] / "lifecycle" / "quick.yaml")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """A ready namespace."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Lab.start("oldest-policy-wins") as started:
+        yield started
+
+
+def policy_writes(lab: Lab) -> list[object]:
+    """Real writes to policies."""
+    return [w for w in lab.store.writes if not w.dry_run and w.resource == "peerauthentications"]
+
+
+def attempt(lab: Lab, capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    """Exit code and everything that was shown; never a traceback."""
+    code = main([*argv, "--lab", lab.api_url])
+    shown = capsys.readouterr()
+    text = shown.out + shown.err
+    assert "Traceback" not in text
+    return code, text
+
+
+def test_an_unknown_namespace(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2, with a guess."""
+    code, text = attempt(lab, capsys, "migrate", "prodution", "--yes")
+    assert code == 2
+    assert "did you mean production?" in text
+
+
+def test_no_namespace_at_all(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2."""
+    assert attempt(lab, capsys, "plan")[0] == 2
+
+
+def test_nobody_to_ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Never a prompt without a terminal."""
+    code, text = attempt(lab, capsys, "migrate", "production")
+    assert code == 2
+    assert "--yes" in text
+    assert [] == policy_writes(lab)
+
+
+def test_a_confirmation_of_another_namespace(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2."""
+    assert attempt(lab, capsys, "migrate", "production", "--confirm", "payments")[0] == 2
+
+
+@pytest.mark.parametrize("name", ["kube-system", "istio-system"])
+def test_a_system_namespace(lab: Lab, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Exit 3; the root namespace even with --allow-system."""
+    code, _ = attempt(lab, capsys, "migrate", name, "--yes", *(["--allow-system"] if name == "istio-system" else []))
+    assert code == 3
+    assert [] == policy_writes(lab)
+
+
+def test_a_namespace_that_is_being_deleted(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 3."""
+    lab.store.patch("v1", "Namespace", "production", {"status": {"phase": "Terminating"}})
+    code, text = attempt(lab, capsys, "migrate", "production", "--yes")
+    assert code == 3
+    assert "being deleted" in text
+
+
+def test_prometheus_away(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 4."""
+    lab.prometheus.switches.outage = Outage.UNAVAILABLE
+    code, text = attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", QUICK)
+    assert code == 4
+    assert "Prometheus" in text
+    assert [] == policy_writes(lab)
+
+
+def test_a_login_page_instead_of_prometheus(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 4."""
+    lab.prometheus.switches.login_page = True
+    code, _ = attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", QUICK)
+    assert code == 4
+    assert [] == policy_writes(lab)
+
+
+def test_a_prometheus_that_has_nothing(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """No data is never good: exit 4."""
+    lab.prometheus.switches.empty = True
+    code, _ = attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", QUICK)
+    assert code == 4
+    assert [] == policy_writes(lab)
+
+
+def test_a_broken_playbook(lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Exit 2, all errors with their lines."""
+    path = tmp_path / "broken.yaml"
+    path.write_text("- name: x\n  targets: '{{ namespaces }}'\n  hosts: all\n  tasks:\n    - strct: {}\n")
+    code, text = attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", str(path))
+    assert code == 2
+    assert "broken.yaml:3" in text
+    assert "broken.yaml:5" in text
+
+
+def test_a_playbook_in_another_order(lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Exit 2: the machine fixes the order."""
+    path = tmp_path / "order.yaml"
+    path.write_text("- name: x\n  targets: '{{ namespaces }}'\n  tasks:\n    - watch: {for: 1m}\n    - strict:\n")
+    assert attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", str(path))[0] == 2
+
+
+def test_a_forged_journal(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record is data, not authority: exit 3, and no policy is touched (safety 11)."""
+    assert attempt(lab, capsys, "migrate", "production", "--yes", "--playbook", QUICK, "--until", "checking")[0] == 7
+    maps = lab.store.list("v1", "ConfigMap", "production")
+    journal = next(m for m in maps if m["metadata"]["name"].startswith("rollout-production"))
+    number = len(journal["data"]) + 1
+    evil = {
+        "v": 1, "seq": number, "t": "2026-03-02T10:00:00Z", "type": "intent",
+        "change": {
+            "ref": {"kind": "PeerAuthentication", "namespace": "istio-system", "name": "default"},
+            "before": {"mode": "PERMISSIVE"}, "after": {"mode": "STRICT"},
+        },
+    }  # fmt: skip
+    body = {"data": {f"e{number:08}": json.dumps(evil)}}
+    lab.store.patch("v1", "ConfigMap", journal["metadata"]["name"], body, namespace="production")
+    code, text = attempt(lab, capsys, "resume", "production")
+    assert code == 3
+    assert "istio-system" in text
+    assert [] == policy_writes(lab)
+
+
+def test_an_unknown_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2."""
+    assert main(["plan", "production", "--lab", "helthy"]) == 2
+    assert "healthy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["explain", "probs"], ["playbook", "lint", "/nowhere.yaml"]])
+def test_what_is_not_known(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2."""
+    assert main(argv) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--waive", "nonsense"],
+        ["--waive", "probs=Pod x/y", "--reason", "r"],
+        ["--waive", "probes=Pod x/y"],
+        ["--exempt", "PeerAuthentication a/b"],
+        ["--fixed", "no time", "--reason", "r"],
+        ["--permissive-since", "yesterday", "--reason", "r"],
+        ["--max-duration", "soon"],
+        ["-e", "novalue"],
+    ],
+)
+def test_a_flag_that_makes_no_sense(lab: Lab, capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    """Exit 2, nothing read further."""
+    assert attempt(lab, capsys, "plan", "production", *flags)[0] == 2
+
+
+def test_a_cluster_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 4 for a dead address, 2 for a missing file."""
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
+        "users": [{"name": "c", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }  # fmt: skip
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    prometheus = ["--prometheus", "http://127.0.0.1:9"]
+    assert main(["plan", "x", "--kubeconfig", str(path), *prometheus]) == 4
+    assert main(["plan", "x", "--kubeconfig", str(tmp_path / "none"), *prometheus]) == 2
+    assert main(["plan", "x", "--kubeconfig", str(path), "--context", "other", *prometheus]) == 2
+    assert "Traceback" not in capsys.readouterr().err
