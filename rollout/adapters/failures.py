@@ -82,6 +82,12 @@ def _error(ask: Ask, status: int, headers: Mapping[str, str], said: Status) -> C
             where=where,
             next="sign in again, or choose another --context",
         )
+    if status == 403 and '"system:anonymous"' in message:
+        return Unauthorized(
+            f"the API server saw no credentials: {message}",
+            where=where,
+            next=f"does context {ask.context!r} of the kubeconfig name a user with credentials?",
+        )
     if status == 403 and not _ADMISSION.search(message):
         return Forbidden(
             message or "the API server refuses (403 Forbidden)",
@@ -129,10 +135,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     value = next((v for k, v in headers.items() if k.lower() == "retry-after"), None)
     if value is None:
         return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        return 1.0
+    return float(value) if value.strip().isdigit() else 1.0
 
 
 def silence(ask: Ask, error: BaseException, *, timeout: bool = False) -> Unreachable:

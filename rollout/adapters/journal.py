@@ -10,6 +10,7 @@ Ticks are held back and merged: written when the verdict changes, before any oth
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,18 @@ from rollout.adapters.configmap import (
     patch_body,
 )
 from rollout.adapters.mirror import Mirror
-from rollout.errors import ClusterError, Conflict, Exists, NotFound, NotOurs, Overloaded, RecordError, Unreachable
+from rollout.adapters.retry import Sleep, retrying
+from rollout.errors import (
+    ClusterError,
+    Conflict,
+    Exists,
+    NotFound,
+    NotOurs,
+    Overloaded,
+    RecordError,
+    Rejected,
+    Unreachable,
+)
 from rollout.model.kubernetes import ConfigMap
 from rollout.ports import Cluster, Heard
 from rollout.record.codec import encode
@@ -70,10 +82,12 @@ class ConfigMapJournal:
     Args:
         cluster: where the ConfigMaps live.
         folder: of the mirrors, such as `mirror.state_folder()`.
+        sleep: waits between tries of a write; the fence makes it safe to repeat. None: each is sent once.
     """
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, sleep: Sleep | None = None) -> None:
         """Know no run yet."""
+        self._try: Callable[[Callable[[], ConfigMap]], ConfigMap] = retrying(sleep) if sleep else _once
         self.mirror = Mirror(folder)
         self._cluster = cluster
         self._runs: dict[str, _Known] = {}
@@ -145,19 +159,23 @@ class ConfigMapJournal:
 
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Append a request behind whatever is there, with the next number."""
+        tried: set[str] = set()
+        lost: Unreachable | None = None
         for _ in range(TRIES):
             found = self._get(run, namespace)
-            numbers = [event.seq for event, _ in events_of(found)]
-            numbered = msgspec.structs.replace(request, seq=max(numbers, default=0) + 1)
-            key = f"e{numbered.seq:08d}"
+            if tried & set(found.data.values()):
+                return
+            if lost is not None:
+                raise lost
+            seq = max((event.seq for event, _ in events_of(found)), default=0) + 1
+            line = encode(msgspec.structs.replace(request, seq=seq))
+            tried.add(line)
             try:
-                self._cluster.patch(
-                    ConfigMap,
-                    namespace,
-                    PREFIX + run,
-                    patch_body(found.metadata.resource_version, {key: encode(numbered)}),
-                )
+                self._patch(run, namespace, found.metadata.resource_version, {f"e{seq:08d}": line})
             except Conflict:
+                continue
+            except Unreachable as error:
+                lost = error
                 continue
             return
         raise Conflict(
@@ -217,24 +235,44 @@ class ConfigMapJournal:
             if not known.unsent:
                 return
             try:
-                found = self._cluster.patch(
-                    ConfigMap, known.namespace, PREFIX + known.run, patch_body(known.version, known.unsent)
-                )
+                self._write(known, known.unsent)
             except Conflict:
                 self._again(known, self._get(known.run, known.namespace), current)
             except NotFound:
                 self._anew(known, current)
             except Unreachable as error:
                 self._arrived(known, current, error)
-            else:
-                known.version = found.metadata.resource_version
-                known.written |= known.unsent
-                known.unsent.clear()
+            except Rejected:
+                if len(known.unsent) == 1:
+                    raise
+                self._singly(known, current)
+                return
         if known.unsent:
             raise Conflict(
                 f"the journal of {known.run} changed {TRIES} times while it was written",
                 where=f"ConfigMap {known.namespace}/{PREFIX}{known.run}",
             )
+
+    def _singly(self, known: _Known, current: str) -> None:
+        """One of several is refused (too large, say): it must not keep the others out of the record for ever."""
+        refused: Rejected | None = None
+        for key, line in list(known.unsent.items()):
+            try:
+                self._write(known, {key: line})
+            except Rejected as error:
+                refused = error if key == current else refused
+        if refused is not None:
+            raise refused
+
+    def _write(self, known: _Known, data: dict[str, str]) -> None:
+        found = self._patch(known.run, known.namespace, known.version, data)
+        known.version = found.metadata.resource_version
+        known.written |= data
+        known.unsent = {key: line for key, line in known.unsent.items() if key not in data}
+
+    def _patch(self, run: str, namespace: str, version: str, data: dict[str, str]) -> ConfigMap:
+        body = patch_body(version, data)
+        return self._try(lambda: self._cluster.patch(ConfigMap, namespace, PREFIX + run, body))
 
     def _arrived(self, known: _Known, current: str, error: Unreachable) -> None:
         """The answer was lost: pass if the write is there after all, else raise the error."""
@@ -334,9 +372,15 @@ class ConfigMapJournal:
         """Delete old finished runs; what cannot be read or deleted stays, a run's end does not hang on it."""
         try:
             found = self._cluster.list(ConfigMap, namespace=namespace, selector=SELECTOR)
-            finished = [c for c in found if c.name != PREFIX + run and is_finished(c)]
+            finished = [c for c in found if is_finished(c)]
             finished.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name), reverse=True)
-            for old in finished[KEEP - 1 :]:
+            for old in finished[KEEP:]:
+                if old.name == PREFIX + run:
+                    continue
                 self._cluster.delete(ConfigMap, old.namespace or namespace, old.name, uid=old.metadata.uid)
         except ClusterError:
             return
+
+
+def _once(write: Callable[[], ConfigMap]) -> ConfigMap:
+    return write()

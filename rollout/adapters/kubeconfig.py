@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import os
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -205,7 +204,7 @@ def run_plugin(spec: Mapping[str, Any], cluster: Mapping[str, Any], folder: str 
         Unauthorized: it cannot be started, failed, took longer than `PLUGIN_LIMIT`, or printed something else.
     """
     argv = [str(spec.get("command", "")), *map(str, spec.get("args") or [])]
-    terminal = sys.stdin.isatty() and sys.stderr.isatty() and spec.get("interactiveMode") != "Never"
+    terminal = os.isatty(0) and os.isatty(2) and spec.get("interactiveMode") != "Never"
     info: dict[str, Any] = {"interactive": terminal}
     if spec.get("provideClusterInfo"):
         info["cluster"] = dict(cluster)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -243,8 +244,8 @@ class KubernetesCluster:
         api = self._api_version(resource)
         parts = ["/apis" if resource.group else "/api", api]
         if resource.namespaced and namespace:
-            parts += ["namespaces", namespace]
-        parts += [resource.plural, name] if name else [resource.plural]
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts += [resource.plural, quote(name, safe="")] if name else [resource.plural]
         return "/".join(parts)
 
     def _pages(self, kind: type[T], path: str, selector: str) -> tuple[T, ...]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.adapters.wire import microtime
-from rollout.errors import Conflict, Exists, NotFound, NotOurs, Unreachable
+from rollout.errors import ClusterError, Conflict, Exists, NotFound, NotOurs, Unreachable
 from rollout.model.kubernetes import Object, Resource, Value
 from rollout.ports import Cluster
 
@@ -155,27 +155,40 @@ class KubernetesLease:
             },
             "spec": {**self._spec(run), "acquireTime": now, "leaseTransitions": 0},
         }
-        renewed = self._now()
+        at = self._now()
         try:
             self._cluster.create(LeaseObject, self._namespace(namespace), body)
-        except Exists as error:
-            raise self._held(namespace, self._get(namespace)) from error
-        self._renewed[namespace] = renewed
+        except (Exists, Unreachable) as error:
+            self._settled(namespace, run, error)
+        self._renewed[namespace] = at
 
     def _write(self, namespace: str, run: str, lease: LeaseObject, more: Mapping[str, Any]) -> None:
-        renewed = self._now()
+        at = self._now()
         body = {
             "metadata": {"resourceVersion": lease.metadata.resource_version},
             "spec": {**self._spec(run), **more},
         }
         try:
             self._cluster.patch(LeaseObject, self._namespace(namespace), PREFIX + namespace, body)
-        except Conflict as error:
+        except (Conflict, Unreachable) as error:
+            self._settled(namespace, run, error)
+        self._renewed[namespace] = at
+
+    def _settled(self, namespace: str, run: str, error: ClusterError) -> None:
+        """Pass if the lease is ours after all (the answer was lost), else say whose it is, or raise the error."""
+        try:
             found = self._get(namespace)
-            if found.holder != self._identity(run):
-                self._renewed.pop(namespace, None)
-                raise self._held(namespace, found) from error
-        self._renewed[namespace] = renewed
+        except ClusterError:
+            raise error from None
+        expiry = found.expiry()
+        if found.holder == self._identity(run):
+            if isinstance(error, Unreachable) and (expiry is None or expiry <= self._now()):
+                raise error
+            return
+        if isinstance(error, Unreachable):
+            raise error
+        self._renewed.pop(namespace, None)
+        raise self._held(namespace, found) from error
 
     def _spec(self, run: str) -> dict[str, Any]:
         return {

@@ -34,8 +34,8 @@ class Mirror:
         self.error = ""
 
     def folder(self, run: str) -> Path:
-        """Where the run's files are."""
-        return self._folder / run
+        """Where the run's files are; what a user typed as a run does not lead out of the folder."""
+        return self._folder / run.replace("/", "_").replace("..", "__")
 
     def append(self, run: str, line: str) -> int:
         """Add a line; return the size before it, to which `cut` goes back."""
@@ -105,7 +105,7 @@ class Mirror:
             self._failed(error)
 
     def _path(self, run: str) -> Path:
-        return self._folder / run / "journal.jsonl"
+        return self.folder(run) / "journal.jsonl"
 
     def _ready(self, run: str) -> Path:
         """The file, private, and ending with a whole line."""

@@ -49,6 +49,11 @@ class _Element(msgspec.Struct, frozen=True):
     value: tuple[float, str] | None = None
     values: tuple[tuple[float, str], ...] = ()
 
+    @property
+    def histogram(self) -> bool:
+        """It came as a native histogram, which is no number."""
+        return self.value is None and not self.values
+
 
 class _Data(msgspec.Struct, frozen=True, rename="camel"):
     result_type: str = ""
@@ -84,18 +89,19 @@ class PrometheusMetrics:
             for element in elements
             if element.value is not None and (number := _number(element.value[1])) is not None
         ]
-        return Answer(tuple(samples), warnings)
+        return Answer(tuple(samples), warnings + _left_out(elements))
 
     def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> RangeAnswer:
         """Range query; a series of which only NaN came is left out."""
         params = {"query": promql, "start": _stamp(start), "end": _stamp(end), "step": f"{step:g}"}
         data, warnings = self._ask("query_range", params, promql)
         series = []
-        for element in _convert(data, tuple[_Element, ...], self.address()):
+        elements = _convert(data, tuple[_Element, ...], self.address())
+        for element in elements:
             points = tuple((_time(t), n) for t, text in element.values if (n := _number(text)) is not None)
             if points:
                 series.append(Series(element.metric, points))
-        return RangeAnswer(tuple(series), warnings)
+        return RangeAnswer(tuple(series), warnings + _left_out(elements))
 
     def now(self) -> datetime:
         """Prometheus' own clock."""
@@ -194,6 +200,11 @@ def _convert(data: _Data, shape: Any, where: str) -> Any:
         raise MetricsRefused(
             f"the answer is not Prometheus': {error}", limit=f"a result of type {data.result_type}", where=where
         ) from error
+
+
+def _left_out(elements: tuple[_Element, ...]) -> tuple[str, ...]:
+    count = sum(element.histogram for element in elements)
+    return (f"{count} native histograms are left out",) if count else ()
 
 
 def _number(text: str) -> float | None:

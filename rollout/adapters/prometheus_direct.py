@@ -6,6 +6,7 @@ That library throws warnings, statuses and error bodies away and writes long que
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import urllib3
 
 from rollout.adapters.failures import innermost
 from rollout.adapters.prometheus import Reply
-from rollout.adapters.transport import bare
+from rollout.adapters.transport import bare, loopback
 from rollout.errors import MetricsUnreachable, QueryTooHeavy, UsageError
 
 #: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
@@ -42,8 +43,15 @@ class _Session(requests.Session):
         return self.last
 
 
+class _Conversation(threading.local):
+    """One thread's session: `requests` does not promise that several may share one."""
+
+    session: _Session | None = None
+    connect: Any = None
+
+
 class DirectSource:
-    """Prometheus at a URL. Not for several threads at once: a session is one conversation."""
+    """Prometheus at a URL."""
 
     def __init__(
         self,
@@ -55,23 +63,19 @@ class DirectSource:
         timeout: float,
     ) -> None:
         """Nothing is sent yet."""
-        from prometheus_api_client import PrometheusConnect
-
         if isinstance(verify, str) and not Path(verify).exists():
             raise UsageError("there is no file with the authority of Prometheus' certificate", where=verify)
         if not verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # it is asked for
         parts = urlsplit(url)
         self._address = bare(url)
-        self._session = _Session()
-        self._session.verify = verify
-        self._session.headers.update(headers)
         self._token = bearer_token
-        if not bearer_token and parts.username:
-            self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
-        self._connect: Any = PrometheusConnect(
-            self._address, session=self._session, retry=urllib3.Retry(0, read=False), timeout=(3.05, timeout)
-        )
+        self._verify = verify
+        self._headers = dict(headers)
+        self._timeout = (3.05, timeout)
+        self._user = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._mine = _Conversation()
+        self._sessions: list[_Session] = []
 
     def address(self) -> str:
         """The URL without credentials."""
@@ -81,28 +85,47 @@ class DirectSource:
         """Ask once."""
         from prometheus_api_client.exceptions import PrometheusApiClientException
 
-        if self._token:
-            token = self._token if isinstance(self._token, str) else self._token()
-            self._session.headers["Authorization"] = f"Bearer {token.strip()}"
+        session, connect = self._conversation()
         query, rest = params["query"], {key: value for key, value in params.items() if key != "query"}
         try:
             if endpoint == "query":
-                self._connect.custom_query(query, params=rest)
+                connect.custom_query(query, params=rest)
             else:
                 start, end = (datetime.fromtimestamp(float(rest[key]), UTC) for key in ("start", "end"))
-                self._connect.custom_query_range(query, start, end, rest["step"], params=rest)
+                connect.custom_query_range(query, start, end, rest["step"], params=rest)
         except (PrometheusApiClientException, requests.exceptions.JSONDecodeError, KeyError, TypeError):
             pass  # an answer came; what it means is read from the answer itself
         except (OSError, urllib3.exceptions.HTTPError) as error:
             raise self._silence(error, query) from error
-        answer = self._session.last
+        answer = session.last
         if answer is None:
             raise MetricsUnreachable("Prometheus gave no answer", where=self._address)
         return Reply(answer.status_code, answer.content)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        for session in self._sessions:
+            session.close()
+
+    def _conversation(self) -> tuple[_Session, Any]:
+        from prometheus_api_client import PrometheusConnect
+
+        session = self._mine.session
+        if session is None:
+            session = self._mine.session = _Session()
+            session.verify = self._verify
+            if not loopback(self._address):
+                session.proxies.update(requests.utils.get_environ_proxies(self._address))
+            session.headers.update(self._headers)
+            session.auth = None if self._token else self._user
+            self._mine.connect = PrometheusConnect(
+                self._address, session=session, retry=urllib3.Retry(0, read=False), timeout=self._timeout
+            )
+            self._sessions.append(session)
+        if self._token:
+            token = self._token if isinstance(self._token, str) else self._token()
+            session.headers["Authorization"] = f"Bearer {token.strip()}"
+        return session, self._mine.connect
 
     def _silence(self, error: Exception, query: str) -> MetricsUnreachable | QueryTooHeavy:
         if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):

@@ -52,6 +52,8 @@ class Transport:
         access.configuration.retries = False
         if not access.configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig asks for it
+        if loopback(access.server):
+            access.configuration.proxy = None  # Go's clients never send localhost to $HTTPS_PROXY either
         try:
             api = ApiClient(access.configuration)
         except (OSError, ValueError) as error:
@@ -137,3 +139,9 @@ def bare(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def loopback(url: str) -> bool:
+    """The address is this machine's."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.startswith("127.") or host == "::1"

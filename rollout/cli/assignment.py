@@ -12,6 +12,7 @@ from typing import Any
 
 from rollout.checks.registry import checks
 from rollout.errors import Outcome, RolloutError, UsageError
+from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import Namespace
 from rollout.playbook.loader import load
 from rollout.playbook.play import Playbook
@@ -85,8 +86,7 @@ def spec(
     namespace: str,
     now: datetime,
     origin: Origin,
-    root_namespace: str,
-    drain: float,
+    mesh: MeshConfig,
     enforced_before: bool,
     plan: bool,
 ) -> Spec:
@@ -115,8 +115,7 @@ def spec(
         permissive_reason=_reason(args, "--permissive-since") if args.permissive_since else "",
         metrics_match=args.metrics_match,
         state_namespace=args.state_namespace,
-        root_namespace=root_namespace,
-        drain=drain,
+        mesh=mesh,
         enforced_before=enforced_before,
         plan=plan,
     )

@@ -40,8 +40,8 @@ def explain(args: Any) -> int:
                 )
             )
     if args.id in SIGNALS:
-        title, why = SIGNALS[args.id]
-        return _print(explained.explain(args.id, title, why, "", style(sys.stdout)))
+        about = SIGNALS[args.id]
+        return _print(explained.explain(args.id, about.title, about.why, "", style(sys.stdout)))
     known = [c.meta.id for c in all_checks()] + list(SIGNALS)
     near = difflib.get_close_matches(args.id, known, n=1)
     raise UsageError(f"there is no check or signal {args.id!r}",
@@ -51,7 +51,7 @@ def explain(args: Any) -> int:
 def checks(args: Any) -> int:  # noqa: ARG001
     """The checks and the watch's signals."""
     rows = [f"{c.meta.id:<20} {c.meta.state:<11} {c.meta.title}" for c in all_checks()]
-    rows += [f"{name:<20} {'watching':<11} {title}" for name, (title, _) in SIGNALS.items()]
+    rows += [f"{name:<20} {'watching':<11} {about.title}" for name, about in SIGNALS.items()]
     return _print([f"{'ID':<20} {'STATE':<11} TRUE WHEN IT PASSES", *rows])
 
 

@@ -20,8 +20,9 @@ from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
 from rollout.record.run import Run, begin
 from rollout.record.spec import Spec
+from rollout.record.state import State
 from rollout.report.endings import recap, result
-from rollout.report.json import plan_json, run_json
+from rollout.report.json import batch_json, plan_json
 from rollout.report.plan import plans
 from rollout.report.text import header
 
@@ -40,7 +41,7 @@ def migrated(args: Any, p: Ports) -> int:
     book = playbook(args.playbook, args.extra_vars, names)
     screen = Screen(json=args.output == "json")
     specs = {name: _spec(args, book, p, name, plan=False) for name in names}
-    screen.lines(_headed(specs[names[0]], "migrate", names, screen))
+    screen.lines([*_headed(specs[names[0]], "migrate", names, screen), *(f"warning: {w}" for w in book.warnings)])
     _confirm(args, names)
     done: list[Run] = []
     with p.stopper:
@@ -77,10 +78,17 @@ def io_of(p: Ports, screen: Screen) -> IO:
 
 def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec:
     last = last_run(p.journal, name, args.state_namespace or name)
+    enforced_before = last is not None and last.state is State.ENFORCED
     return spec(
-        args, book, namespace=name, now=p.clock.now(), origin=p.origin, root_namespace=p.mesh.root_namespace,
-        drain=p.mesh.drain_seconds, enforced_before=last is not None and last.state.value == "enforced", plan=plan,
-    )  # fmt: skip
+        args,
+        book,
+        namespace=name,
+        now=p.clock.now(),
+        origin=p.origin,
+        mesh=p.mesh,
+        enforced_before=enforced_before,
+        plan=plan,
+    )
 
 
 def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
@@ -118,7 +126,7 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     """Print recap and result; give the batch's exit status."""
     end = worst([run.result for run in runs if run.result])
     if args.output == "json":
-        sys.stdout.write(json.dumps({"format_version": "1", "runs": [run_json(run) for run in runs]}, indent=1) + "\n")
+        sys.stdout.write(json.dumps(batch_json(runs), indent=1) + "\n")
         return end.exit_code
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:

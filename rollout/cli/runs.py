@@ -18,7 +18,7 @@ from rollout.lifecycle.loop import drive
 from rollout.record.events import Requested, RequestKind, Resumed
 from rollout.record.run import Run
 from rollout.record.state import State
-from rollout.report.json import run_json
+from rollout.report.json import batch_json
 from rollout.report.status import status as table
 
 
@@ -27,10 +27,10 @@ def status(args: Any) -> int:
     with ports(args) as p:
         runs = [find(p.journal, args.run, args.state_namespace)] if args.run else _all(args, p)
         if args.output == "json":
-            document = {"format_version": "1", "runs": [run_json(run) for run in runs]}
-            sys.stdout.write(json.dumps(document, indent=1) + "\n")
+            sys.stdout.write(json.dumps(batch_json(runs), indent=1) + "\n")
         else:
-            Screen().lines(table(runs, p.clock.now()))
+            screen = Screen()
+            screen.lines(table(runs, p.clock.now(), screen.style))
     return Outcome.DONE.exit_code
 
 

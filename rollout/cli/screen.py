@@ -63,10 +63,7 @@ class Screen:
         active = list(runs)
         if not active:
             return
-        line = text.progress(active[0], now, self.style)
-        detail = next(iter(why), "")
-        if detail:
-            line = f"{line} · {detail}"
+        line = text.progress(active[0], now, self.style, detail=next(iter(why), ""))
         if self._moving:
             sys.stderr.write("\r\x1b[K" + line[: self.style.columns - 1])
             sys.stderr.flush()

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli import state_home
 from rollout.errors import ClusterError, NotFound, UsageError
-from rollout.mesh.mesh_config import parse
+from rollout.mesh.mesh_config import mesh_config
 from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import ConfigMap, Deployment
 from rollout.ports import Clock, Identity, Metrics
@@ -192,9 +192,11 @@ def mesh_of(cluster: KubernetesCluster) -> tuple[str, MeshConfig]:
     istiod = min(istiods, key=lambda d: d.metadata.labels.get("istio.io/rev", "default") != "default")
     image = istiod.spec.template.spec.containers[0].image if istiod.spec.template.spec.containers else ""
     revision = istiod.metadata.labels.get("istio.io/rev", "default")
-    name = "istio" if revision in ("", "default") else f"istio-{revision}"
-    try:
-        mesh = parse(cluster.get(ConfigMap, istiod.namespace, name))
-    except NotFound:
-        mesh = MeshConfig(namespace=istiod.namespace, root_namespace=istiod.namespace)
-    return image.rpartition(":")[2], mesh
+    suffix = "" if revision in ("", "default") else f"-{revision}"
+    maps = []
+    for name in (f"istio{suffix}", f"istio-sidecar-injector{suffix}"):
+        with suppress(NotFound):
+            maps.append(cluster.get(ConfigMap, istiod.namespace, name))
+    if not any(found.name.startswith("istio") and "mesh" in found.data for found in maps):
+        return image.rpartition(":")[2], MeshConfig(namespace=istiod.namespace, root_namespace=istiod.namespace)
+    return image.rpartition(":")[2], mesh_config(maps, revision or "default")

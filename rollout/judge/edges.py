@@ -44,7 +44,10 @@ def survival(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     bearing = 0
     for edge in observation.edges:
         known = before.get(edge_key(edge))
-        if known is None or known.arrived <= 0 or edge.tried < ATTEMPTS or edge.service == PASSTHROUGH:
+        if edge.service == PASSTHROUGH:
+            yield from _by_address(edge, known, observation)
+            continue
+        if known is None or known.arrived <= 0 or edge.tried < ATTEMPTS:
             continue
         bearing += 1
         signal = _signal(
@@ -60,6 +63,25 @@ def survival(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
         yield signal
     if len(lost) >= 2 and 2 * len(lost) > bearing:
         yield _catastrophe(lost, bearing, observation)
+
+
+def _by_address(edge: EdgeSample, known: EdgeBaseline | None, observation: Observation) -> Iterator[Signal]:
+    """A caller of pod addresses sends plaintext; at the destination its calls carry no service to join them by.
+
+    What did not fail is what arrived. One that failed before the flip, too, is not judged.
+    """
+    if edge.tried < ATTEMPTS or (known is not None and known.errors >= STRANGER):
+        return
+    through = max(0.0, edge.tried - edge.failed)
+    yield _signal(
+        SURVIVAL,
+        place(edge, known),
+        observation,
+        "passthrough",
+        f"{edge.tried:.0f} tried by pod address at the source, {through:.0f} answered",
+        f"some of {ATTEMPTS} or more",
+        breached=through < 1 and _goes_on(edge.recent_failed, edge.recent_tried, STRANGER),
+    )
 
 
 def _catastrophe(lost: Sequence[Signal], bearing: int, observation: Observation) -> Signal:

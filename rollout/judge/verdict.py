@@ -14,11 +14,12 @@ import msgspec
 from rollout.judge.baseline import ATTEMPTS
 from rollout.judge.edges import destination, errors, pools, silence, survival
 from rollout.judge.kubernetes import READS, changes, cluster_signals
-from rollout.judge.signals import APIS, REPLICAS, RESTARTS
+from rollout.judge.signals import APIS, REPLICAS, RESTARTS, SILENCE
 from rollout.model.judgement import Baseline, Judgement, Observation, Signal, Verdict
 from rollout.model.kubernetes import DaemonSet, Deployment, StatefulSet
 from rollout.record.run import Watch
 from rollout.world.baseline import edge_key
+from rollout.world.sight import partial_answer
 from rollout.world.world import KindUnreadable, Unreadable, World
 
 _OF_CLUSTER = (REPLICAS, RESTARTS, APIS)
@@ -81,7 +82,7 @@ def _new(observation: Observation, watch: Watch) -> bool:
 
 def _traffic(baseline: Baseline, observation: Observation, settled: datetime | None) -> tuple[Signal, ...]:
     found: list[Signal] = []
-    if observation.sight.full:  # an unscraped destination looks exactly like one that refuses
+    if not _blind(observation):  # an unscraped destination looks exactly like one that refuses
         found += survival(baseline, observation)
         found += silence(baseline, observation)
         found += pools(baseline, observation)
@@ -99,6 +100,8 @@ def _served(signal: Signal, before: Iterable[str]) -> Signal:
 
 def _blind(observation: Observation) -> str:
     sight = observation.sight
+    if partial := partial_answer(observation.warnings):
+        return f"Prometheus answered in part: {partial}"
     if not sight.expected:
         return "no proxy of the namespace is expected to be scraped"
     if missing := sight.missing:
@@ -157,4 +160,6 @@ def _sentence(verdict: Verdict, signals: Sequence[Signal], why: str, judged: int
         case Verdict.HEALTHY | Verdict.INTERRUPTED:
             breached = [signal.where for signal in signals if signal.breached]
             tail = f"; over a limit once: {', '.join(breached[:3])}" if breached else ""
+            silent = [signal.where for signal in signals if signal.name == SILENCE and not signal.breached]
+            tail += f"; silent at both ends, the caller stopped: {', '.join(silent[:3])}" if silent else ""
             return f"{judged} edges judged, {quiet} too quiet{tail}"

@@ -129,7 +129,8 @@ def _finish(run: Run, blocks: list[Outcome]) -> End:
         return End(Outcome.WOULD_PASS, "nothing stands in the way", f"rollout migrate {name}")
     ids = [r.check for r in run.checks if r.blocks]
     following = f"rollout explain {ids[0]}" if ids else f"rollout plan {name}"
-    return End(worst(blocks), "; ".join(run.blocked), following)
+    reasons = "; ".join(dict.fromkeys(why for text in run.blocked for why in text.split(", ")))
+    return End(worst(blocks), f"{name} would not be flipped: {reasons}", following)
 
 
 def estimate(run: Run) -> timedelta:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from rollout.model.istio import MeshConfig
+
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task of the playbook after resolution: `keyword` fills one state; `args` are the stage's, as plain values.
@@ -85,7 +87,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         max_duration: refuse to flip unless drain, watch and rollback still fit.
         permissive_since: when plaintext began to be accepted, where the record does not tell.
         metrics_match: matchers added to every query, such as `cluster="eu1"`.
-        drain: drainDuration of the proxies, in seconds: when the flip cuts what is still open.
+        mesh: the MeshConfig that was read at the start.
         enforced_before: an earlier run of ours ended `enforced` here.
         plan: a dry run: the journal lives in memory and a block is passed by the trigger `assume`.
     """
@@ -114,8 +116,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     permissive_reason: str = ""
     metrics_match: str = ""
     state_namespace: str = ""
-    root_namespace: str = "istio-system"
-    drain: float = 45.0
+    mesh: MeshConfig = MeshConfig()
     enforced_before: bool = False
     plan: bool = False
 
@@ -123,6 +124,16 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     def record_namespace(self) -> str:
         """Where the ConfigMap and the Lease live."""
         return self.state_namespace or self.namespace
+
+    @property
+    def root_namespace(self) -> str:
+        """Where a policy holds for the whole mesh."""
+        return self.mesh.root_namespace
+
+    @property
+    def drain(self) -> float:
+        """drainDuration, in seconds: when the flip cuts what is still open."""
+        return self.mesh.drain_seconds
 
     def task(self, keyword: str) -> Task | None:
         """The first task with this keyword."""

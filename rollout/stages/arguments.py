@@ -58,7 +58,7 @@ class OnBlind(StrEnum):
 
 
 class Watch(Args, frozen=True, rename={"for_": "for"}):
-    """watch: `for` is time of sight; `interval` 0 means two scrapes."""
+    """watch: `for` is time of sight; `interval` 0 means the scrape interval, at least 15 s."""
 
     for_: timedelta = timedelta(minutes=30)
     interval: timedelta = timedelta(0)

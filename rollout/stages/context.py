@@ -111,6 +111,7 @@ def checked(
         root_namespace=run.spec.root_namespace,
         evidence=evidence,
         analysis=analysis,
+        mesh_config=run.spec.mesh,
         terminal=run.spec.terminal,
         allow_idle=run.spec.allow_idle,
     )

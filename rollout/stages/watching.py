@@ -23,7 +23,7 @@ UNDO_AGAIN = timedelta(minutes=5)
 
 
 def interval(args: Watch, run: Run) -> timedelta:
-    """Time between ticks: two scrapes, or longer where the playbook says so."""
+    """Time between ticks: one scrape, at least 15 s, or longer where the playbook says so."""
     scrape = run.baseline.sight.interval if run.baseline else 30.0
     return max(args.interval, timedelta(seconds=max(scrape, 15.0)))
 

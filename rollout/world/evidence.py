@@ -17,6 +17,7 @@ from rollout.record.spec import Fixed
 from rollout.world.holes import Span, covered, enough_at, merge_spans
 from rollout.world.reads import Traffic
 from rollout.world.rhythm import PERIODS, rhythm
+from rollout.world.sight import partial_answer
 
 DAY = timedelta(days=1)
 #: Slices overlap, else the midnight job falls between two days.
@@ -206,7 +207,7 @@ def _why_not(
         return f"{seen} of {all_} proxies have a sample younger than two scrapes; not scraped: {shown}", None
     if known.unlabelled or any(not edge.policy for edge in known.edges):
         return "connection_security_policy or destination_workload_namespace is missing in the metrics", None
-    if partial := next((text for text in known.warnings if _partial(text)), ""):
+    if partial := partial_answer(known.warnings):
         return f"Prometheus answered in part: {partial}", None
     if share < ENOUGH:
         return _too_short(read, known, share), enough_at(end, read.look_back, holes, ENOUGH)
@@ -214,11 +215,6 @@ def _why_not(
         pod, missed = max(known.unscraped.items(), key=lambda item: item[1])
         return f"{len(known.unscraped)} proxies were not scraped all the time; {pod} missed {_hours(missed)}", None
     return "", None
-
-
-def _partial(warning: str) -> bool:
-    """PromQL's own annotations (`PromQL info: metric might not be a counter`) are no missing data."""
-    return not warning.lower().startswith(("promql info", "promql warning"))
 
 
 def _too_short(read: Traffic, known: Known, share: float) -> str:

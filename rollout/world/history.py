@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
 from rollout.ports import Answer, Right
 from rollout.world import queries
 from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
-from rollout.world.holes import Span, gaps
+from rollout.world.holes import Span, gaps, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import proxies
@@ -45,6 +45,8 @@ STEP = 300.0
 SMALLEST = timedelta(minutes=30)
 #: A pod is in Prometheus' service discovery only after a while.
 START = timedelta(minutes=2)
+#: After a change the old connections still have their drain, and their last scrape.
+SETTLE = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
 
 
@@ -77,20 +79,21 @@ class _History:
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
         blank, missed = self._attendance(sights)
-        clues = self._clues(edges)
+        mine = {read: self._proving(read, edges.get(read.namespace, ())) for read in self.reads}
+        clues = self._clues(mine)
         return {
             read: conclude(
                 read,
                 self.end,
                 Known(
                     sight=sights.of[read.namespace],
-                    edges=edges.get(read.namespace, ()),
+                    edges=mine[read],
                     gaps=blank.get(read.namespace, ()),
                     unscraped=missed.get(read.namespace, {}),
                     unlabelled=read.namespace in unlabelled,
                     workloads=self._workloads(read.namespace),
-                    hours=hours,
-                    suspects=_suspects(edges.get(read.namespace, ()), clues),
+                    hours={key: kept for key, times in hours.items() if (kept := self._outside(read, times))},
+                    suspects=_suspects(mine[read], clues),
                     warnings=tuple(dict.fromkeys(self.warnings)),
                     query=queries.existence(Scope((read.namespace,), read.match), Family.HTTP, read.look_back, True),
                 ),
@@ -135,6 +138,33 @@ class _History:
         return [
             (identity(edge_of(series.labels, family)), time) for series in answer.series for time, _ in series.points
         ]
+
+    def _usable(self, read: Traffic) -> tuple[Span, ...]:
+        """Where plaintext would have been accepted, and so would have been seen."""
+        early = [(self.start, read.since)] if read.since else []
+        return outside([*read.holes, *early], self.start, self.end, SETTLE)
+
+    def _outside(self, read: Traffic, times: Sequence[datetime]) -> tuple[datetime, ...]:
+        usable = self._usable(read)
+        return tuple(time for time in times if any(low < time <= high for low, high in usable))
+
+    def _proving(self, read: Traffic, edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
+        """Without the plaintext of the time before: under DISABLE all of it was plaintext, and that says nothing."""
+        if not (read.holes or read.since) or all(edge.mutual for edge in edges):
+            return edges
+        scope = Scope((read.namespace,), read.match)
+        seen: set[EdgeId] = set()
+        for low, high in self._usable(read):
+            for family in Family:
+                for span in slices(low, high):
+
+                    def ask(part: Slice, family: Family = family, low: datetime = low) -> list[EdgeId]:
+                        wide = (part.end - max(low, part.start - OVERLAP)).total_seconds()
+                        answer = self._ask(queries.existence(scope, family, wide, True), part.end)
+                        return [identity(edge_of(sample.labels, family)) for sample in answer.samples]
+
+                    seen.update(_halving(span, ask))
+        return tuple(edge for edge in edges if edge.mutual or edge.open or identity(edge) in seen)
 
     def _attendance(self, sights: Sights) -> tuple[dict[str, tuple[Span, ...]], dict[str, dict[str, float]]]:
         """Spans without any scrape, and the seconds that single pods missed, per namespace."""
@@ -194,7 +224,7 @@ class _History:
                     created[str(item.ref)] = item.metadata.creation_timestamp
         return created
 
-    def _clues(self, edges: dict[str, tuple[Edge, ...]]) -> Clues | None:
+    def _clues(self, edges: Mapping[Traffic, tuple[Edge, ...]]) -> Clues | None:
         """Read only when there is a caller without a name."""
         if all(edge.mutual or edge.source.named for found in edges.values() for edge in found):
             return None

@@ -21,6 +21,17 @@ def merge_spans(spans: Iterable[Span], start: datetime, end: datetime) -> tuple[
     return tuple(merged)
 
 
+def outside(holes: Iterable[Span], start: datetime, end: datetime, settle: timedelta) -> tuple[Span, ...]:
+    """The rest of the window; each part begins `settle` after the hole before it."""
+    found: list[Span] = []
+    last = start
+    for low, high in merge_spans(holes, start, end):
+        found.append((last, low))
+        last = high + settle
+    found.append((last, end))
+    return tuple((low, high) for low, high in found if high > low)
+
+
 def covered(start: datetime, end: datetime, holes: Sequence[Span]) -> float:
     """The share of the window outside the (merged) holes."""
     length = (end - start).total_seconds()

@@ -35,7 +35,7 @@ WATCHED: dict[str, Callable[[Scope, float], str]] = {
     "passthrough": queries.passthrough,
 }
 #: Those of which the last interval is asked, too.
-RECENT = ("tried", "arrived", "connected", "disconnected")
+RECENT = ("tried", "arrived", "connected", "disconnected", "passthrough")
 #: A baseline window holds at least four scrapes, and two minutes; there are at most sixty of them.
 SCRAPES, SHORTEST, WINDOWS = 4, 120.0, 60
 

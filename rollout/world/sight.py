@@ -71,6 +71,11 @@ def sight_of(
     )
 
 
+def partial_answer(warnings: Iterable[str]) -> str:
+    """The warning that says that data is missing, '' for none; PromQL's own annotations say nothing of the kind."""
+    return next((w for w in warnings if not w.lower().startswith(("promql info", "promql warning"))), "")
+
+
 def by_pod(answer: Answer) -> dict[str, dict[str, float]]:
     """namespace -> pod -> value."""
     found: dict[str, dict[str, float]] = {}

@@ -69,7 +69,7 @@ class World(msgspec.Struct, frozen=True):
 
     def written(self) -> World:
         """The same without what a write of ours made old, however short ago it was read."""
-        kept = {
+        kept: dict[Read, Reading] = {
             read: reading
             for read, reading in self.readings.items()
             if not isinstance(read, DryRun) and read != Objects(PeerAuthentication)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from rollout.errors import Conflict, Exists, NotFound, Unreachable
+from rollout.errors import Conflict, Exists, NotFound, Rejected, Unreachable
 from rollout.model.kubernetes import Object
 from rollout.ports import Identity, Right
 
@@ -140,6 +140,7 @@ class DictCluster:
         self.version = 100
         self.down = False
         self.lose_answers = 0
+        self.limit = 1_048_576
         self.before_write: list[Callable[[], None]] = []
         self.writes: list[tuple[str, str]] = []
 
@@ -185,8 +186,10 @@ class DictCluster:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted is not None and wanted != found["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
-        self.version += 1
         key = (kind.RESOURCE.kind, namespace, name)
+        if len(json.dumps(merged(found, body))) > self.limit:
+            raise Rejected("Too long")
+        self.version += 1
         self.objects[key] = merged(found, body)
         self.objects[key]["metadata"]["resourceVersion"] = str(self.version)
         self.writes.append((kind.RESOURCE.kind, name))

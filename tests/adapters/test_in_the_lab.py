@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rollout import errors
+from rollout.adapters.clock import LabClock
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.adapters.lease import KubernetesLease
+from rollout.adapters.prometheus_source import connect_metrics
+from rollout.adapters.signals import Interrupted, Stopper
 from rollout.lab.api import Effect, Fault, Store
 from rollout.lab.clock import VirtualClock
+from rollout.lab.lab import Lab
 from rollout.lab.server import LabServer
 from rollout.model.istio import Mode, PeerAuthentication
-from rollout.model.kubernetes import ConfigMap, Namespace, Pod
+from rollout.model.kubernetes import ConfigMap, Namespace, Pod, Service
 from rollout.ports import Heard, Right
 from rollout.record.events import Noted, ProofKind, Proven, Requested, RequestKind, Started
 from rollout.record.run import fold
@@ -128,3 +136,86 @@ def test_a_lease_over_real_requests(cluster: KubernetesCluster, lab: LabServer) 
     ana.release("production", "run-1")
     assert ana.holder("production") is None
     KubernetesLease(cluster, lambda: at[0], "ben@other").acquire("production", "run-2")
+
+
+def test_a_stop_breaks_off_a_read_and_the_next_one_works(
+    script: Any, reply: Any, tmp_path: Path, cluster: KubernetesCluster
+) -> None:
+    """The half-read connection is not used again."""
+    release = threading.Event()
+    script.on("GET /slow", reply(b"late", wait=release), reply(b"fresh"))
+    config = tmp_path / "slow"
+    config.write_text((tmp_path / "config").read_text().replace(cluster.identity().server, script.url))
+    slow = connect(str(config), None, sleep=lambda _: None)
+    main = threading.get_ident()
+    timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGTERM))
+    with Stopper() as stopper:
+        timer.start()
+        with pytest.raises(Interrupted), stopper.interruptible():
+            slow.raw_get("/slow")
+        stopper.acknowledge()
+        with stopper.interruptible():
+            assert slow.raw_get("/slow") == b"fresh"
+    release.set()
+    timer.join()
+    slow.close()
+
+
+def test_prometheus_through_the_service_proxy(tmp_path: Path) -> None:
+    """The way that needs no port-forward; refusals of the API server are told apart from Prometheus' own."""
+
+    def prometheus(
+        method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, str, bytes]:
+        if query["query"] == ["("]:
+            return 400, "application/json", b'{"status":"error","errorType":"bad_data","error":"parse error"}'
+        vector = {"resultType": "vector", "result": [{"metric": {"path": path}, "value": [1, "2"]}]}
+        return 200, "application/json", json.dumps({"status": "success", "data": vector}).encode()
+
+    clock = VirtualClock(NOW)
+    with LabServer(Store(clock.now), clock, services={"prometheus.istio-system:9090": prometheus}) as server:
+        config = tmp_path / "config"
+        config.write_text(server.kubeconfig())
+        cluster = connect(str(config), None, sleep=lambda _: None)
+        for name in ("istio-system", "other"):
+            cluster.create(Namespace, "", {"metadata": {"name": name}})
+        service = {"metadata": {"name": "prometheus"}, "spec": {"ports": [{"port": 9090}]}}
+        cluster.create(Service, "istio-system", service)
+        metrics = connect_metrics(
+            "prometheus.istio-system:9090/prefix", sleep=lambda _: None, raw_reply=cluster.raw_reply
+        )
+        assert [(s.labels, s.value) for s in metrics.query("up", NOW).samples] == [
+            ({"path": "/prefix/api/v1/query"}, 2.0)
+        ]
+        with pytest.raises(errors.BadQuery, match="parse error"):
+            metrics.query("(", NOW)
+        nowhere = connect_metrics("prometheus.other:9090", sleep=lambda _: None, raw_reply=cluster.raw_reply)
+        with pytest.raises(errors.MetricsUnreachable, match="API server"):
+            nowhere.query("up", NOW)
+        cluster.close()
+
+
+def test_a_scenario_is_seen_through_the_adapters(tmp_path: Path) -> None:
+    """Objects, metrics and time of one lab agree."""
+    lab = Lab.start("legacy-caller")
+    config = tmp_path / "config"
+    config.write_text(lab.kubeconfig)
+    clock = LabClock(lab.clock_url)
+    clock.attach()
+    cluster = connect(str(config), None, sleep=clock.sleep)
+    metrics = connect_metrics(lab.prometheus_url, sleep=clock.sleep)
+    try:
+        before = clock.now()
+        clock.sleep(600)
+        assert clock.now() == before + timedelta(seconds=600)
+        assert abs(metrics.now() - clock.now()) < timedelta(seconds=1)
+        rate = metrics.query("sum by (reporter) (rate(istio_requests_total[5m]))", clock.now())
+        assert {sample.labels["reporter"] for sample in rate.samples} == {"source", "destination"}
+        series = metrics.query_range("sum(rate(istio_requests_total[5m]))", before, clock.now(), 60).series
+        assert len(series[0].points) == 11
+        assert cluster.list(Pod, namespace="production")
+    finally:
+        metrics.close()
+        cluster.close()
+        clock.close()
+        lab.stop()

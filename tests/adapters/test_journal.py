@@ -14,7 +14,7 @@ from rollout.adapters.configmap import label
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.memory import MemoryJournal
 from rollout.adapters.mirror import state_folder
-from rollout.errors import Exists, NotFound, NotOurs, RecordError, Unreachable
+from rollout.errors import Exists, NotFound, NotOurs, Overloaded, RecordError, Rejected, Unreachable
 from rollout.model.judgement import Verdict
 from rollout.ports import Heard, Journal
 from rollout.record.events import (
@@ -312,6 +312,49 @@ def test_the_end_prunes_old_finished_runs_but_no_unfinished_one(cluster: Any, tm
     assert made.runs(NS) == (names[1], *names[4:])
     assert made.runs("") == made.runs(NS)
     assert made.runs("other") == ()
+
+
+def test_a_request_whose_answer_is_lost_is_written_once(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """With and without tries in between."""
+    cluster.lose_answers = 1
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    cluster.lose_answers = 1
+    ConfigMapJournal(cluster, tmp_path / "other", lambda _: None).request(RUN, NS, stop())
+    with pytest.raises(Heard) as heard:
+        journal.append(RUN, NS, proof(2))
+    assert [r.seq for r in heard.value.requests] == [2, 3]
+
+
+def test_a_busy_server_is_waited_for(cluster: Any, tmp_path: Path) -> None:
+    """The fence makes a second try of the same write safe."""
+    slept: list[float] = []
+    made = ConfigMapJournal(cluster, tmp_path, slept.append)
+    made.create(started())
+
+    def busy() -> None:
+        raise Overloaded("slow down")
+
+    cluster.before_write.append(busy)
+    cluster.lose_answers = 1
+    made.append(RUN, NS, proof(2))
+    assert slept == [1.0, 0.5]
+    assert facts(cluster, tmp_path) == (started(), proof(2))
+
+
+def test_an_event_that_is_refused_does_not_keep_the_others_out(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """A ConfigMap holds a mebibyte."""
+    cluster.limit = 10_000
+    with pytest.raises(Rejected):
+        journal.append(RUN, NS, proof(2, "x" * 20_000))
+    journal.append(RUN, NS, proof(3))
+    assert sorted(cluster.objects[KEY]["data"]) == ["e00000001", "e00000003"]
+    with pytest.raises(Rejected):
+        journal.append(RUN, NS, proof(4, "x" * 20_000))
+    assert [e.seq for e in journal.mirror.read(RUN)] == [1, 2, 3, 4]
 
 
 def test_a_torn_last_line_is_passed_over_and_then_replaced(

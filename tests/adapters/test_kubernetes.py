@@ -219,6 +219,7 @@ VAP = "x is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied req
         (400, "", DENIED, errors.Rejected),
         (401, "Unauthorized", "Unauthorized", errors.Unauthorized),
         (403, "Forbidden", 'pods is forbidden: User "ana" cannot list resource "pods"', errors.Forbidden),
+        (403, "Forbidden", 'pods is forbidden: User "system:anonymous" cannot list', errors.Unauthorized),
         (403, "Forbidden", DENIED, errors.Rejected),
         (403, "Forbidden", QUOTA, errors.Rejected),
         (403, "Forbidden", LEAVING, errors.Rejected),
@@ -377,3 +378,35 @@ def test_modes_are_read(script: Any, reply: Any, cluster: KubernetesCluster) -> 
         reply({"metadata": {"name": "default"}, "spec": {"mtls": {"mode": "STRICT"}}, "status": {}}),
     )
     assert cluster.get(PeerAuthentication, "ns", "default").mode is Mode.STRICT
+
+
+def test_a_name_is_no_path(script: Any, cluster: KubernetesCluster) -> None:
+    """What a user types as a run or a namespace does not lead elsewhere."""
+    with pytest.raises(errors.NotFound):
+        cluster.get(ConfigMap, "ns", "../../secrets/x?y")
+    assert script.seen[-1].path == f"{CM}/..%2F..%2Fsecrets%2Fx%3Fy"
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "Wed, 21 Oct 2026 07:28:00 GMT", "x"])
+def test_a_strange_retry_after_counts_as_a_second(
+    script: Any, reply: Any, cluster: KubernetesCluster, slept: list[float], value: str
+) -> None:
+    """Nobody sleeps for ever on a header."""
+    script.on("GET /api/v1/pods", reply("busy", 429, {"Retry-After": value}), reply({"items": []}))
+    assert cluster.list(Pod) == ()
+    assert slept == [1.0]
+
+
+def test_this_machine_is_not_reached_through_a_proxy(
+    script: Any, reply: Any, tmp_path: Path, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port-forward or a lab works where $HTTP_PROXY is set."""
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    script.on("GET /api/v1", reply(CORE))
+    script.on("GET /api/v1/pods", reply({"items": []}))
+    cluster = connect(config(tmp_path, script.url), None, sleep=slept.append)
+    assert cluster.list(Pod) == ()
+    cluster.close()

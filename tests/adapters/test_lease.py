@@ -131,11 +131,26 @@ def test_an_outage_is_passed_on_and_tried_again(cluster: Any, clock: Hand) -> No
     mine = lease(cluster, clock)
     mine.acquire("production", "run-1")
     clock.go(11)
-    cluster.lose_answers = 1
+    cluster.down = True
     with pytest.raises(Unreachable):
         mine.renew("production", "run-1")
+    cluster.down = False
+    cluster.lose_answers = 1
     mine.renew("production", "run-1")
     assert mine.holder("production") == ("run-1", clock.at + timedelta(seconds=30))
+
+
+def test_a_lost_answer_is_no_lost_lease(cluster: Any, clock: Hand) -> None:
+    """Neither when it is made nor when it is taken over."""
+    cluster.lose_answers = 1
+    lease(cluster, clock).acquire("production", "run-1")
+    clock.go(31)
+    cluster.lose_answers = 1
+    again = lease(cluster, clock, "ben@other")
+    again.acquire("production", "run-1")
+    clock.go(10)
+    again.renew("production", "run-1")
+    assert again.holder("production") == ("run-1", clock.at + timedelta(seconds=30))
 
 
 def test_a_released_one_is_free(cluster: Any, clock: Hand) -> None:

@@ -75,6 +75,36 @@ def test_warnings_come_through(script: Any, reply: Any, metrics: PrometheusMetri
     assert metrics.query("up", AT).warnings == ()
 
 
+def test_native_histograms_are_left_out_aloud(script: Any, reply: Any, metrics: PrometheusMetrics) -> None:
+    """No number, and not silently no data."""
+    histogram = {"metric": {"a": "b"}, "histogram": [1772445600.25, {"count": "3", "sum": "1", "buckets": []}]}
+    script.on(QUERY, reply(vector(histogram, warnings=["w"])))
+    answer = metrics.query("up", AT)
+    assert (answer.samples, answer.warnings) == ((), ("w", "1 native histograms are left out"))
+
+
+def test_threads_do_not_share_a_session(script: Any, reply: Any, metrics: PrometheusMetrics) -> None:
+    """Each gets the answers to its own questions."""
+
+    def echo(seen: Any) -> Any:
+        return reply(vector({"metric": {"q": seen.query["query"]}, "value": [1, "1"]}))
+
+    script.on(QUERY, echo)
+    wrong: list[str] = []
+
+    def ask(name: str) -> None:
+        for number in range(20):
+            query = f"{name}{number}"
+            wrong.extend(s.labels["q"] for s in metrics.query(query, AT).samples if s.labels["q"] != query)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (wrong, len(script.seen)) == ([], 80)
+
+
 def test_a_matrix_keeps_the_exact_bounds(script: Any, reply: Any, metrics: PrometheusMetrics) -> None:
     """The library rounds them to whole seconds; a series of NaN alone is left out."""
     result = [
@@ -261,3 +291,21 @@ def test_an_address_that_is_none(slept: list[float], address: str) -> None:
     with pytest.raises(errors.UsageError) as error:
         connect_metrics(address, sleep=slept.append, raw_reply=Proxy(200, b""))
     assert "secret" not in "".join(error.value.lines())
+
+
+def test_the_environments_proxy_is_for_other_machines(
+    script: Any, reply: Any, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for a port-forward on this one."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, script.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    script.on("GET /api/v1/query", reply(vector()))
+    here = connect_metrics(script.url, sleep=slept.append)
+    there = connect_metrics("http://prometheus.invalid:9090", sleep=slept.append)
+    here.query("up", AT)
+    there.query("up", AT)
+    here.close()
+    there.close()
+    assert [seen.headers["host"] for seen in script.seen][1:] == ["prometheus.invalid:9090"]

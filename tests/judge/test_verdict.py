@@ -142,6 +142,7 @@ def test_a_caller_that_stopped_is_reported_and_no_reason() -> None:
     baseline = _baseline(*(_before(name) for name in names))
     one = _twice(baseline, _observation(_now("b"), _now("c")))
     assert one.verdict is Verdict.HEALTHY
+    assert "the caller stopped: web/a -> production/orders" in one.sentence
     assert [signal.where for signal in one.signals if signal.name == "silence"] == ["web/a -> production/orders (http)"]
     most = _twice(baseline, _observation(_now("c")))
     assert (most.verdict, "silence of most edges" in most.sentence) == (Verdict.REGRESSED, True)
@@ -173,6 +174,16 @@ def test_a_burst_that_is_over_is_no_regression() -> None:
     assert _twice(_baseline(_before()), _observation(over)).verdict is Verdict.HEALTHY
     goes_on = _now(failed=40, recent_tried=30.0, recent_failed=10.0)
     assert _twice(_baseline(_before()), _observation(goes_on)).verdict is Verdict.REGRESSED
+
+
+@pytest.mark.parametrize(("failed", "before", "regressed"), [(120, 0.0, True), (100, 0.0, False), (120, 1.0, False)])
+def test_a_caller_of_pod_addresses_is_judged_by_what_it_sees(failed: float, before: float, regressed: bool) -> None:
+    """PassthroughCluster: the destination cannot be asked, because it joins the calls to no Service."""
+    edge = EdgeSample(_source("shop"), ORDERS, "PassthroughCluster", Family.HTTP, tried=120, failed=failed)
+    known = EdgeBaseline(_source("shop"), ORDERS, "PassthroughCluster", Family.HTTP, tried=1, errors=before)
+    answer = _twice(_baseline(*([known] if before else [])), _observation(edge))
+    lost = [s for s in answer.signals if s.name == "edge-survival" and s.verdict is Verdict.REGRESSED]
+    assert bool(lost) is regressed
 
 
 def test_ratios_wait_until_the_window_lies_behind_the_drain() -> None:
@@ -214,6 +225,14 @@ def test_without_full_sight_nothing_is_lost_but_errors_at_the_source_count() -> 
     assert _twice(baseline, blind).verdict is Verdict.CANNOT_SEE
     failing = _observation(_now(failed=100), seen=())
     assert _twice(baseline, failing).verdict is Verdict.REGRESSED
+
+
+def test_a_partial_answer_cannot_see() -> None:
+    """A store that is away looks like callers that are refused; PromQL's annotations do not."""
+    partly = _observation(_now(arrived=0), warnings=("no store matched",))
+    assert _twice(_baseline(_before()), partly).verdict is Verdict.CANNOT_SEE
+    noted = _observation(_now(), warnings=("PromQL info: metric might not be a counter",))
+    assert _judge(_baseline(_before()), noted).verdict is Verdict.HEALTHY
 
 
 def test_prometheus_away_cannot_see_and_keeps_the_breaches() -> None:

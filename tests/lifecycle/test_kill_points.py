@@ -32,7 +32,7 @@ class Budget:
             monkeypatch.setattr(KubernetesCluster, name, self._wrapped(getattr(KubernetesCluster, name)))
 
     def _wrapped(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        def call(*args: Any, **kwargs: Any) -> Any:
             if kwargs.get("dry_run"):
                 return method(*args, **kwargs)
             if self.dead:
@@ -91,7 +91,7 @@ def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_a_kill_at_every_write_is_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """N of N: whatever write was the last one, the next process ends the run as enforced, and STRICT is written once."""
+    """N of N: whatever write was the last one, the next process ends it as enforced; STRICT is written once."""
     total = reference(tmp_path, monkeypatch)
     survived = 0
     for number in range(1, total + 1):

@@ -59,7 +59,7 @@ def _migrated(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int
 def _always(ok: ProofKind) -> Callable[..., Proven]:
     def proven(
         run: object, world: object, written: object, now: object, budget: timedelta, *_: object, **__: object
-    ) -> Proven:  # noqa: E501
+    ) -> Proven:
         return Proven(t=now, of=ok, ok=True, detail="switched off")  # type: ignore[arg-type]
 
     return proven

@@ -188,6 +188,21 @@ def test_the_clock_starts_when_plaintext_began_to_be_accepted() -> None:
     assert "accepted only since" in evidence.reason
 
 
+def test_plaintext_of_the_time_before_proves_nothing() -> None:
+    """Under DISABLE all of it was plaintext; what goes on after the raise counts."""
+    since = NOW - timedelta(hours=12)
+    metrics = _mesh()
+    labels = istio_labels("web/shop", connection_security_policy="none")
+    _calls(metrics, labels, lambda t: _rising(min(t, since + timedelta(seconds=50))))
+    _calls(metrics, istio_labels("web/shop"), _rising, start=since)
+    evidence = _look(metrics, since=since)
+    assert (evidence.verdict, evidence.plaintext) == (EvidenceVerdict.NO_DATA, ())
+    still = istio_labels("web/old", connection_security_policy="none")
+    _calls(metrics, still, lambda t: 1.0 + (t > since + timedelta(hours=2)))
+    evidence = _look(metrics, since=since)
+    assert [str(edge.source) for edge in evidence.plaintext] == ["web/old"]
+
+
 def test_a_workloads_clock_starts_at_its_creation() -> None:
     """A new Deployment has not yet met its weekly caller."""
     metrics = _mesh()

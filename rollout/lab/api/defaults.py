@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rollout.lab.api.shapes import always
 from rollout.lab.api.status import Json
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -49,6 +50,9 @@ def defaulted(kind: str, obj: Json) -> Json:
             obj.setdefault("status", {"loadBalancer": {}})
         case "Secret":
             obj.setdefault("type", "Opaque")
+        case "Event":
+            for word, value in always("Event").items():
+                obj.setdefault(word, {} if word in ("source", "involvedObject") else value)
         case "Lease":
             obj.setdefault("spec", {})
         case "Role" | "ClusterRole":

@@ -104,6 +104,7 @@ def label_value_problems(value: str) -> list[str]:
 _RULES = {
     "namespaces": label_problems,
     "services": dns1035_problems,
+    "events": path_problems,
     "roles": path_problems,
     "rolebindings": path_problems,
     "clusterroles": path_problems,

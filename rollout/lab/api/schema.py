@@ -260,7 +260,12 @@ def _port_rules(ports: Json) -> Iterator[Cause]:
 
 def builtin_causes(kind: str, obj: Json, old: Json | None) -> list[Cause]:
     """What is wrong with a built-in object; `old` is what an update replaces."""
-    rules: dict[str, Callable[[Json], list[Cause]]] = {"ConfigMap": _config_map, "Lease": _lease, "Pod": _pod}
+    rules: dict[str, Callable[[Json], list[Cause]]] = {
+        "ConfigMap": _config_map,
+        "Event": _event,
+        "Lease": _lease,
+        "Pod": _pod,
+    }
     causes = rules[kind](obj) if kind in rules else []
     if kind == "ConfigMap" and old is not None and old.get("immutable"):
         causes += _immutable(obj, old)
@@ -302,6 +307,14 @@ def _lease(obj: Json) -> list[Cause]:
     if transitions is not None and transitions < 0:
         causes.append(bad_value("spec.leaseTransitions", transitions, "must be greater than or equal to 0"))
     return causes
+
+
+def _event(obj: Json) -> list[Cause]:
+    """An event lives beside what it is about; one about a cluster-scoped object lives in `default`."""
+    about = str((obj.get("involvedObject") or {}).get("namespace") or "")
+    if (about or "default") == obj["metadata"].get("namespace"):
+        return []
+    return [bad_value("involvedObject.namespace", about, "does not match event.namespace")]
 
 
 def _pod(obj: Json) -> list[Cause]:

@@ -54,7 +54,7 @@ def assert_parity(
     def check(samples: Sequence[Samples], questions: Sequence[Question]) -> int:
         found = differences(fresh_prometheus(), samples, questions)
         with capsys.disabled():
-            print(f"\nparity with Prometheus: {len(questions) - len(found)} of {len(questions)} equal")  # noqa: T201
+            print(f"\nparity with Prometheus: {len(questions) - len(found)} of {len(questions)} equal")
         assert not found, f"{len(found)} of {len(questions)} differ:\n" + "\n".join(found[:40])
         return len(questions)
 
