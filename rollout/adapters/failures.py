@@ -82,18 +82,8 @@ def _error(ask: Ask, status: int, headers: Mapping[str, str], said: Status) -> C
             where=where,
             next="sign in again, or choose another --context",
         )
-    if status == 403 and '"system:anonymous"' in message:
-        return Unauthorized(
-            f"the API server saw no credentials: {message}",
-            where=where,
-            next=f"does context {ask.context!r} of the kubeconfig name a user with credentials?",
-        )
     if status == 403 and not _ADMISSION.search(message):
-        return Forbidden(
-            message or "the API server refuses (403 Forbidden)",
-            where=where,
-            next="have the right granted; `kubectl auth can-i --list` shows what is allowed",
-        )
+        return _forbidden(ask, message)
     if status == 404:
         return NotFound(message or "not found (404)", where=where)
     if status == 409 and said.reason == "AlreadyExists":
@@ -118,6 +108,20 @@ def _error(ask: Ask, status: int, headers: Mapping[str, str], said: Status) -> C
             next="is there a proxy or a login page in front of it?",
         )
     return Rejected(f"the API server rejects the request: {message or 'no reason given'} ({status})", where=where)
+
+
+def _forbidden(ask: Ask, message: str) -> ClusterError:
+    if '"system:anonymous"' in message:
+        return Unauthorized(
+            f"the API server saw no credentials: {message}",
+            where=ask.where,
+            next=f"does context {ask.context!r} of the kubeconfig name a user with credentials?",
+        )
+    return Forbidden(
+        message or "the API server refuses (403 Forbidden)",
+        where=ask.where,
+        next="have the right granted; `kubectl auth can-i --list` shows what is allowed",
+    )
 
 
 def _overloaded(status: int, message: str, where: str, wait: float | None) -> Overloaded:

@@ -9,9 +9,7 @@ Ticks are held back and merged: written when the verdict changes, before any oth
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from rollout.adapters.configmap import (
     lines_of,
     patch_body,
 )
+from rollout.adapters.known import Known
 from rollout.adapters.mirror import Mirror
 from rollout.adapters.retry import Sleep, retrying
 from rollout.errors import (
@@ -55,27 +54,6 @@ KEEP = 10
 TRIES = 5
 
 
-@dataclass
-class _Known:
-    """What this process knows of a run: `written` is in the cluster, `unsent` in the mirror only, by key."""
-
-    run: str
-    namespace: str
-    version: str = ""
-    written: dict[str, str] = field(default_factory=dict)
-    unsent: dict[str, str] = field(default_factory=dict)
-    pending: Ticks | None = None
-    last: Ticks | None = None
-    mark: int = -1
-    followed: bool = False
-
-    def free(self, seq: int) -> str:
-        """The key of an event."""
-        taken = self.written.keys() | self.unsent.keys()
-        key = f"e{seq:08d}"
-        return next(name for name in (key, *(key + letter for letter in string.ascii_lowercase)) if name not in taken)
-
-
 class ConfigMapJournal:
     """`ports.Journal` over a cluster.
 
@@ -90,13 +68,13 @@ class ConfigMapJournal:
         self._try: Callable[[Callable[[], ConfigMap]], ConfigMap] = retrying(sleep) if sleep else _once
         self.mirror = Mirror(folder)
         self._cluster = cluster
-        self._runs: dict[str, _Known] = {}
+        self._runs: dict[str, Known] = {}
 
     def create(self, first: Fact) -> None:
         """Begin a run; again is as good as once when it is the same event."""
         if not isinstance(first, Started):
             raise RecordError("a journal begins with the run's spec", where=f"event {first.seq}")
-        known = _Known(first.spec.run, first.spec.record_namespace, followed=True)
+        known = Known(first.spec.run, first.spec.record_namespace, followed=True)
         line = encode(first)
         known.unsent[known.free(first.seq)] = line
         self._create(known)
@@ -109,6 +87,23 @@ class ConfigMapJournal:
             self.mirror.append(run, encode(event))
             return
         known = self._ready(run, namespace)
+        line = encode(event)  # type: ignore[arg-type]  # the port takes any Event
+        again = line in known.kept
+        try:
+            self._append(known, event, again=again)
+        except ClusterError:
+            known.kept.add(line)
+            raise
+        known.kept.discard(line)
+        if isinstance(event, Ended):
+            self._runs.pop(run, None)
+            self._prune(namespace, run)
+
+    def _append(self, known: Known, event: Event, *, again: bool) -> None:
+        """`again`: it waits already, since an append of it failed; then only what waits is sent."""
+        if again:
+            self._send(known, "")
+            return
         if isinstance(event, Ticks):
             self._tick(known, event)
             return
@@ -116,8 +111,6 @@ class ConfigMapJournal:
             self._queue(known, known.pending)
             known.pending = None
         self._send(known, self._queue(known, event))
-        if isinstance(event, Ended):
-            self._prune(namespace, run)
 
     def flush(self, run: str = "") -> None:
         """Write the ticks that wait, and whatever the cluster has not got yet: of this run, or ('') of every run.
@@ -126,7 +119,7 @@ class ConfigMapJournal:
             Heard, NotOurs, ClusterError: as `append`; the first of them, after every run was tried.
         """
         errors: list[Exception] = []
-        for known in [self._runs[run]] if run else list(self._runs.values()):
+        for known in [known for name, known in self._runs.items() if run in ("", name)]:
             if known.pending is not None:
                 self._queue(known, known.pending)
                 known.pending = None
@@ -138,7 +131,11 @@ class ConfigMapJournal:
             raise errors[0]
 
     def load(self, run: str, namespace: str) -> tuple[Fact | Note, ...]:
-        """All facts, from the cluster; the next append continues behind them."""
+        """All facts, from the cluster.
+
+        The next append continues behind them, unless this process writes the run already: then reading it again must
+        not make it believe that somebody else's facts are its own.
+        """
         found = self._get(run, namespace)
         facts = tuple(event for event, _ in events_of(found))
         if not facts:
@@ -146,8 +143,8 @@ class ConfigMapJournal:
                 f"ConfigMap {namespace}/{PREFIX}{run} holds no journal", next="delete it if nobody needs it"
             )
         before = self._runs.get(run)
-        if before is None or not (before.unsent or before.pending):
-            self._runs[run] = _Known(run, namespace, found.metadata.resource_version, lines_of(found))
+        if before is None or not before.followed:
+            self._runs[run] = Known(run, namespace, found.metadata.resource_version, lines_of(found))
         return facts
 
     def runs(self, namespace: str) -> tuple[str, ...]:
@@ -188,16 +185,16 @@ class ConfigMapJournal:
         """The mirror's folder."""
         return str(self.mirror.folder(run))
 
-    def _ready(self, run: str, namespace: str) -> _Known:
+    def _ready(self, run: str, namespace: str) -> Known:
         if run not in self._runs:
             self.load(run, namespace)
         known = self._runs[run]
         if not known.followed:
-            self.mirror.follow(run, [(decode_fact(line), line) for _, line in sorted(known.written.items())])
+            self.mirror.follow(run, [(decode_fact(line), line) for line in known.written.values()])
             known.followed = True
         return known
 
-    def _tick(self, known: _Known, event: Ticks) -> None:
+    def _tick(self, known: Known, event: Ticks) -> None:
         """Hold a tick back, or write it; requests are heard with every tick, or a stop would wait five minutes."""
         self._listen(known)
         before = known.pending, known.last
@@ -221,7 +218,7 @@ class ConfigMapJournal:
             known.pending, known.last = before
             raise
 
-    def _queue(self, known: _Known, event: Event) -> str:
+    def _queue(self, known: Known, event: Event) -> str:
         """Into the mirror, and among what the cluster is to get; return its key."""
         line = encode(event)  # type: ignore[arg-type]  # the port takes any Event
         key = known.free(event.seq)
@@ -229,7 +226,7 @@ class ConfigMapJournal:
         known.mark = self.mirror.append(known.run, line)
         return key
 
-    def _send(self, known: _Known, current: str) -> None:
+    def _send(self, known: Known, current: str) -> None:
         """Write everything unsent; `current` alone is dropped when somebody else's requests come first."""
         for _ in range(TRIES):
             if not known.unsent:
@@ -253,7 +250,7 @@ class ConfigMapJournal:
                 where=f"ConfigMap {known.namespace}/{PREFIX}{known.run}",
             )
 
-    def _singly(self, known: _Known, current: str) -> None:
+    def _singly(self, known: Known, current: str) -> None:
         """One of several is refused (too large, say): it must not keep the others out of the record for ever."""
         refused: Rejected | None = None
         for key, line in list(known.unsent.items()):
@@ -264,7 +261,7 @@ class ConfigMapJournal:
         if refused is not None:
             raise refused
 
-    def _write(self, known: _Known, data: dict[str, str]) -> None:
+    def _write(self, known: Known, data: dict[str, str]) -> None:
         found = self._patch(known.run, known.namespace, known.version, data)
         known.version = found.metadata.resource_version
         known.written |= data
@@ -274,7 +271,7 @@ class ConfigMapJournal:
         body = patch_body(version, data)
         return self._try(lambda: self._cluster.patch(ConfigMap, namespace, PREFIX + run, body))
 
-    def _arrived(self, known: _Known, current: str, error: Unreachable) -> None:
+    def _arrived(self, known: Known, current: str, error: Unreachable) -> None:
         """The answer was lost: pass if the write is there after all, else raise the error."""
         if isinstance(error, Overloaded):
             raise error
@@ -286,16 +283,16 @@ class ConfigMapJournal:
         if known.unsent:
             raise error
 
-    def _listen(self, known: _Known) -> None:
+    def _listen(self, known: Known) -> None:
         """Hear requests without writing; silence is no reason to stop, since nothing had to be written."""
         try:
             found = self._get(known.run, known.namespace)
-        except (Unreachable, NotFound):
+        except ClusterError:
             return
         if found.metadata.resource_version != known.version:
             self._again(known, found, "")
 
-    def _again(self, known: _Known, found: ConfigMap, current: str) -> None:
+    def _again(self, known: Known, found: ConfigMap, current: str) -> None:
         """Compare what is there with what we know, after somebody (perhaps we ourselves) wrote."""
         there = lines_of(found)
         requests: dict[str, Requested] = {}
@@ -315,7 +312,7 @@ class ConfigMapJournal:
         if requests:
             self._hear(known, requests, current, there)
 
-    def _hear(self, known: _Known, requests: dict[str, Requested], current: str, there: dict[str, str]) -> None:
+    def _hear(self, known: Known, requests: dict[str, Requested], current: str, there: dict[str, str]) -> None:
         if current in known.unsent:
             self._drop(known, current)
         for key, event in requests.items():
@@ -326,7 +323,7 @@ class ConfigMapJournal:
             self.mirror.append(known.run, there[key])
         raise Heard(list(requests.values()))
 
-    def _lost(self, known: _Known, current: str, key: str) -> None:
+    def _lost(self, known: Known, current: str, key: str) -> None:
         if current in known.unsent:
             self._drop(known, current)
         raise NotOurs(
@@ -335,18 +332,18 @@ class ConfigMapJournal:
             next=f"rollout status {known.run}",
         )
 
-    def _drop(self, known: _Known, current: str) -> None:
+    def _drop(self, known: Known, current: str) -> None:
         del known.unsent[current]
         self.mirror.cut(known.run, known.mark)
 
-    def _anew(self, known: _Known, current: str) -> None:
+    def _anew(self, known: Known, current: str) -> None:
         """The ConfigMap was deleted: the run goes on in a new one."""
         try:
             self._create(known)
         except Exists:
             self._again(known, self._get(known.run, known.namespace), current)
 
-    def _create(self, known: _Known) -> None:
+    def _create(self, known: Known) -> None:
         data = known.written | known.unsent
         try:
             found = self._cluster.create(ConfigMap, known.namespace, configmap.body(known.run, data))
@@ -355,7 +352,7 @@ class ConfigMapJournal:
         known.version = found.metadata.resource_version
         known.written, known.unsent = data, {}
 
-    def _there(self, known: _Known, data: dict[str, str], error: ClusterError) -> ConfigMap:
+    def _there(self, known: Known, data: dict[str, str], error: ClusterError) -> ConfigMap:
         """What a creation of ours left behind although its answer was lost; the error if it is not ours."""
         try:
             found = self._get(known.run, known.namespace)

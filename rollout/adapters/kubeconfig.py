@@ -103,7 +103,7 @@ def _from_files(paths: str, context: str | None) -> Access:
         loader.load_and_set(configuration)
     except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError) as error:
         raise UsageError(f"the kubeconfig cannot be used: {error}", where=paths) from error
-    user = str(loader.user_name or "")
+    user = loader.user_name
     expires = getattr(loader, "expiry", None) or token_expiry(_token(configuration))
     return Access(configuration, name, configuration.host, user, _utc(expires), renews=loader.renews)
 
@@ -163,10 +163,9 @@ def _loader() -> Any:
         credential: Credential | None = None
 
         @property
-        def user_name(self) -> str | None:
+        def user_name(self) -> str:
             """The context's user."""
-            name: str | None = self._current_context["context"].safe_get("user")
-            return name
+            return str(self._current_context["context"].safe_get("user") or "")
 
         @property
         def renews(self) -> bool:
@@ -179,22 +178,27 @@ def _loader() -> Any:
             now = datetime.now(UTC)
             ends = self.credential.expiration_timestamp if self.credential else None
             if self.credential is None or (ends is not None and ends - now < EARLY):
-                self.credential = run_plugin(
-                    self._user["exec"].value, self._cluster.value, self._get_base_path(self._cluster.path)
-                )
+                folder = self._get_base_path(self._cluster.path)
+                self.credential = run_plugin(self._user["exec"].value, self._cluster.value, folder)
             status = self.credential
             if status.token:
                 self.token = f"Bearer {status.token}"
             if status.client_certificate_data:
-                data = {"cert": status.client_certificate_data, "key": status.client_key_data}
-                for field in ("cert", "key"):
-                    file = library.FileOrData(data, None, data_key_name=field, base64_file_content=False).as_file()
-                    setattr(self, f"{field}_file", file)
+                self.cert_file = _private_file(status.client_certificate_data)
+                self.key_file = _private_file(status.client_key_data)
             if status.expiration_timestamp:
                 self.expiry = status.expiration_timestamp
             return True
 
     return Loader
+
+
+def _private_file(text: str) -> str:
+    """A file for the TLS library, deleted at the process' end."""
+    from kubernetes.config import kube_config
+
+    library: Any = kube_config
+    return str(library.FileOrData({"text": text}, None, data_key_name="text", base64_file_content=False).as_file())
 
 
 def run_plugin(spec: Mapping[str, Any], cluster: Mapping[str, Any], folder: str | None) -> Credential:

@@ -33,7 +33,7 @@ def connect_metrics(
         address: `https://user:password@host/prefix`, or `[https:]SERVICE.NAMESPACE:PORT[/prefix]`.
         sleep: waits between tries.
         raw_reply: the cluster's `raw_reply`, for the second form.
-        bearer_token: or how to read one that is renewed; sent to a URL only, the API server would take it for its own.
+        bearer_token: or how to read one that is renewed; for a URL only, the API server would take it for its own.
         ca_file: PEM file of the authority to trust, '' for the usual ones.
         verify: False accepts any certificate.
         headers: sent with every request, such as X-Scope-OrgID.
@@ -45,10 +45,9 @@ def connect_metrics(
     if re.match(r"https?://[^/]", address):
         from rollout.adapters.prometheus_direct import DirectSource
 
-        source = DirectSource(
-            address, bearer_token=bearer_token, verify=ca_file or verify, headers=headers or {}, timeout=timeout
-        )
-        return PrometheusMetrics(source, sleep)
+        trust = ca_file or verify
+        direct = DirectSource(address, bearer_token=bearer_token, verify=trust, headers=headers or {}, timeout=timeout)
+        return PrometheusMetrics(direct, sleep)
     match = _SERVICE.fullmatch(address)
     if match is None or raw_reply is None:
         raise UsageError(

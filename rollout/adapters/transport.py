@@ -100,8 +100,9 @@ class Transport:
             Unreachable: there was none.
         """
         from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError
+        from urllib3.exceptions import HTTPError
 
+        ask = Ask(method, path, self.server, self.context)
         try:
             response = self._client.request(
                 method.lower(),
@@ -117,21 +118,25 @@ class Transport:
             response.release_conn()
         except ApiException as error:
             if not error.status:
-                raise silence(Ask(method, path, self.server, self.context), error) from error
+                raise silence(ask, error) from error
             text = error.body or b""
-            return HttpReply(
-                error.status, dict(error.headers or {}), text if isinstance(text, bytes) else text.encode()
-            )
+            data = text if isinstance(text, bytes) else text.encode()
+            return HttpReply(error.status, dict(error.headers or {}), data)
         except (HTTPError, OSError) as error:
-            cause = getattr(error, "reason", None) or error
-            late = isinstance(cause, (ReadTimeoutError, ConnectTimeoutError, TimeoutError))
-            late = late and not isinstance(cause, NewConnectionError)  # in urllib3 a kind of timeout
-            raise silence(Ask(method, path, self.server, self.context), error, timeout=late) from error
+            raise silence(ask, error, timeout=_late(error)) from error
         return reply
 
     def close(self) -> None:
         """Close the connections."""
         self._api.rest_client.pool_manager.clear()
+
+
+def _late(error: Exception) -> bool:
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+
+    cause = getattr(error, "reason", None) or error
+    refused = isinstance(cause, NewConnectionError)  # in urllib3 a kind of timeout
+    return not refused and isinstance(cause, (ReadTimeoutError, ConnectTimeoutError, TimeoutError))
 
 
 def bare(url: str) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TextIO
 
-from rollout.record.events import Ended, Fact, Note
+from rollout.judge.signals import SILENCE
+from rollout.record.events import Ended, Fact, Note, Ticked
 from rollout.record.run import Run
 from rollout.report import text
-from rollout.report.layout import Style
+from rollout.report.layout import Style, wrap
 
 HEARTBEAT = timedelta(minutes=5)
 
@@ -43,6 +44,7 @@ class Screen:
         self.style = style(self._stream)
         self._moving = sys.stderr.isatty() and not quiet
         self._beat: datetime | None = None
+        self._told: set[str] = set()
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""
@@ -53,8 +55,18 @@ class Screen:
 
     def event(self, before: Run, after: Run, event: Fact | Note) -> None:
         """One change; ends are told together, after the recap."""
+        if isinstance(event, Ticked):
+            self._silent(event)
         if not self._quiet and not isinstance(event, Ended):
             self.lines(text.event(before, after, event, self.style))
+
+    def _silent(self, tick: Ticked) -> None:
+        """Callers that stopped by themselves: said once, no reason to roll back."""
+        for signal in tick.signals:
+            if signal.name == SILENCE and not signal.breached and signal.where not in self._told and not self._quiet:
+                self._told.add(signal.where)
+                said = f"{tick.due:%H:%M:%S} {signal.where}: {signal.measured}; reported only"
+                self.lines(wrap(said, self.style, rest="    "))
 
     def waiting(self, runs: Iterable[Run], why: Iterable[str], now: datetime) -> None:
         """The moving line on a terminal; elsewhere a heartbeat."""

@@ -82,7 +82,8 @@ def _new(observation: Observation, watch: Watch) -> bool:
 
 def _traffic(baseline: Baseline, observation: Observation, settled: datetime | None) -> tuple[Signal, ...]:
     found: list[Signal] = []
-    if not _blind(observation):  # an unscraped destination looks exactly like one that refuses
+    # An unscraped destination looks exactly like one that refuses, and so does one with a single sample.
+    if observation.steady and not _blind(observation):
         found += survival(baseline, observation)
         found += silence(baseline, observation)
         found += pools(baseline, observation)

@@ -137,7 +137,11 @@ class EdgeSample(msgspec.Struct, frozen=True):
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What Prometheus said on one tick."""
+    """What Prometheus said on one tick.
+
+    `steady` is False while the window holds too few samples of some proxy, as after an outage: what is not counted
+    there may well have happened.
+    """
 
     at: datetime
     window: float
@@ -145,6 +149,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[EdgeSample, ...] = ()
     destination_requests: float = 0.0
     destination_errors: float = 0.0
+    steady: bool = True
     recent_requests: float | None = None
     recent_errors: float | None = None
     queries: dict[str, str] = {}

@@ -83,7 +83,8 @@ def fold_baseline(
     apis: tuple[str, ...] = (),
 ) -> Baseline:
     """What was usual over `windows`, which follow each other and make up `window` seconds."""
-    keys = {edge_key(edge): edge for observation in windows for edge in observation.edges}
+    seen = [{edge_key(edge): edge for edge in observation.edges} for observation in windows]
+    keys = {key: edge for edges in seen for key, edge in edges.items()}
     requests = sum(o.destination_requests for o in windows)
     errors = sum(o.destination_errors for o in windows)
     ratios = [o.destination_errors / o.destination_requests for o in windows if o.destination_requests >= ENOUGH]
@@ -91,7 +92,7 @@ def fold_baseline(
         at=at,
         window=window,
         sight=sight,
-        edges=tuple(_edge(keys[key], windows, window) for key in sorted(keys)),
+        edges=tuple(_edge(keys[key], [edges.get(key) for edges in seen], window) for key in sorted(keys)),
         workloads=workloads,
         available_apis=apis,
         destination_errors=errors / requests if requests else 0.0,
@@ -99,10 +100,9 @@ def fold_baseline(
     )
 
 
-def _edge(like: EdgeSample, windows: Sequence[Observation], seconds: float) -> EdgeBaseline:
-    key = edge_key(like)
+def _edge(like: EdgeSample, windows: Sequence[EdgeSample | None], seconds: float) -> EdgeBaseline:
     empty = msgspec.structs.replace(like, tried=0.0, failed=0.0, arrived=0.0, refused=0.0, received_bytes=0.0)
-    seen = [next((e for e in o.edges if edge_key(e) == key), empty) for o in windows]
+    seen = [sample or empty for sample in windows]
     tried, failed, arrived, refused, received = (
         sum(getattr(sample, name) for sample in seen)
         for name in ("tried", "failed", "arrived", "refused", "received_bytes")

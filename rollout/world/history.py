@@ -242,8 +242,15 @@ class _History:
             api_services=of(APIService),
             definitions=of(CustomResourceDefinition),
             cron_jobs=jobs,
-            config_maps=config_maps(references(pods, jobs), self.sources),
+            config_maps=self._settings(references(pods, jobs)),
         )
+
+    def _settings(self, names: Sequence[str]) -> tuple[ConfigMap, ...]:
+        """They only help to explain, so the evidence does not depend on them."""
+        try:
+            return config_maps(names, self.sources)
+        except ClusterError:
+            return ()
 
 
 def _suspects(edges: Sequence[Edge], clues: Clues | None) -> dict[EdgeId, tuple[Suspect, ...]]:

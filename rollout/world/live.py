@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+import msgspec
+
 from rollout.errors import ClusterError, MetricsError
 from rollout.mesh.workloads import workload
 from rollout.model.judgement import Baseline, Observation
@@ -14,10 +16,10 @@ from rollout.model.traffic import Party, Sight
 from rollout.ports import Right
 from rollout.world import queries
 from rollout.world.baseline import fold_apis, fold_baseline, fold_workloads
-from rollout.world.queries import Counter, Scope
+from rollout.world.queries import Counter, Scope, SightMetric
 from rollout.world.reads import Before, Observed, Propagation, PropagationAnswer
-from rollout.world.sight import by_pod, proxies
-from rollout.world.sources import Sources, unreadable
+from rollout.world.sight import DISCOVERY, by_pod, proxies
+from rollout.world.sources import Sights, Sources, unreadable
 from rollout.world.watch import Fold, Rows
 from rollout.world.world import Unreadable
 
@@ -73,6 +75,7 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
         addresses = _addresses(scope, sources)
         tables, warnings = _tables(WATCHED, scope, window, sources)
         fold = Fold(scope.namespaces, addresses).take(tables)
+        counted = _counted(scope, window, sights, sources)
         # Two intervals hold two samples, and so the increase of the last interval.
         latest, _ = _tables(RECENT, scope, 2 * max(sight.interval for sight in sights.of.values()), sources)
         recent = Fold(scope.namespaces, addresses).take(latest)
@@ -81,7 +84,8 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
         for item in reads:
             name = item.namespace
             seen = fold.observation(name, sources.at, window, sights.of[name], _texts(name, scope.match, window), said)
-            found[item] = recent.with_recent(seen, name)
+            steady = _steady(name, window, sights.of[name], counted, sources)
+            found[item] = recent.with_recent(msgspec.structs.replace(seen, steady=steady), name)
         return found
 
     return guarded(reads, read)
@@ -95,6 +99,30 @@ def _tables(names: Iterable[str], scope: Scope, window: float, sources: Sources)
         tables[name] = [(sample.labels, sample.value) for sample in answer.samples]
         warnings.extend(answer.warnings)
     return tables, warnings
+
+
+def _counted(scope: Scope, window: float, sights: Sights, sources: Sources) -> dict[str, dict[str, float]]:
+    """namespace -> pod -> samples in the window."""
+    found: dict[str, dict[str, float]] = {}
+    for metric in sorted({sight.metric for sight in sights.of.values()}):
+        names = tuple(name for name in scope.namespaces if sights.of[name].metric == metric)
+        promql = queries.samples(Scope(names, scope.match), SightMetric(metric), window)
+        found |= by_pod(sources.metrics.query(promql, sources.at))
+    return found
+
+
+def _steady(
+    namespace: str, window: float, sight: Sight, counted: dict[str, dict[str, float]], sources: Sources
+) -> bool:
+    """Every proxy that lived through the window has at least half of the samples that it should have."""
+    least = max(2.0, 0.5 * window / sight.interval)
+    before = sources.at - timedelta(seconds=window + DISCOVERY)
+    there = counted.get(namespace, {})
+    return all(
+        there.get(pod.name, 0) >= least
+        for pod in proxies(sources.within(Pod, namespace))
+        if pod.name in sight.expected and (pod.metadata.creation_timestamp or before) <= before
+    )
 
 
 def _texts(namespace: str, match: str, window: float) -> dict[str, str]:

@@ -159,6 +159,12 @@ def scrapes(scope: Scope, metric: SightMetric, window: float) -> str:
     return f"max by (namespace) (count_over_time({_scraped(metric, scope)}[{_window(window)}]))"
 
 
+@_registered((_ONE, SightMetric.UPTIME, 120), (_TWO, SightMetric.BUILD, 120))
+def samples(scope: Scope, metric: SightMetric, window: float) -> str:
+    """How many samples of each pod lie in the window: with fewer than two there is no increase."""
+    return f"max by (namespace, pod) (count_over_time({_scraped(metric, scope)}[{_window(window)}]))"
+
+
 @_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.BUILD))
 def presence(scope: Scope, metric: SightMetric) -> str:
     """How many proxies of each namespace were scraped; asked over a range, it shows the holes."""

@@ -80,7 +80,7 @@ class Fold:
         """`addresses` are the pod IPs of these namespaces, with their workloads."""
         self.namespaces = frozenset(namespaces)
         self.addresses = addresses
-        self.tallies: dict[tuple[str, Party, str, Family], _Tally] = {}
+        self.tallies: dict[str, dict[tuple[Party, str, Family], _Tally]] = {name: {} for name in self.namespaces}
         self.requests: dict[str, float] = {}
         self.errors: dict[str, float] = {}
 
@@ -132,7 +132,7 @@ class Fold:
     ) -> None:
         source = Party(labels.get("source_workload_namespace") or UNKNOWN, labels.get("source_workload") or UNKNOWN)
         bare = service.partition(":")[0] if service.count(":") == 1 else service
-        tally = self.tallies.setdefault((namespace, source, bare, family), _Tally(destination))
+        tally = self.tallies[namespace].setdefault((source, bare, family), _Tally(destination))
         weight = sum(numbers.values())
         if destination.named and (weight > tally.weight or not tally.destination.named):
             tally.destination, tally.weight = destination, weight
@@ -143,8 +143,7 @@ class Fold:
         """The edges of a namespace."""
         return tuple(
             EdgeSample(source, tally.destination, service, family, **tally.numbers)
-            for (where, source, service, family), tally in sorted(self.tallies.items(), key=lambda item: item[0])
-            if where == namespace
+            for (source, service, family), tally in sorted(self.tallies[namespace].items(), key=lambda item: item[0])
         )
 
     def with_recent(self, observation: Observation, namespace: str) -> Observation:

@@ -175,6 +175,28 @@ def test_another_process_that_goes_on_makes_the_run_not_ours(
     assert "mine" not in (tmp_path / RUN / "journal.jsonl").read_text()
 
 
+def test_reading_a_run_again_does_not_hide_that_it_was_taken_over(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """The report of a running process reads its own journal."""
+    other = ConfigMapJournal(cluster, tmp_path / "other")
+    other.append(RUN, NS, Resumed(t=NOW, seq=2, by="ben"))
+    assert len(journal.load(RUN, NS)) == 2
+    with pytest.raises(NotOurs):
+        journal.append(RUN, NS, proof(3))
+
+
+def test_an_ended_run_may_be_taken_up_again(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
+    """By the same process, although another one had it in between."""
+    journal.append(RUN, NS, Ended(t=NOW, seq=2, outcome="PAUSED"))
+    other = ConfigMapJournal(cluster, tmp_path / "other")
+    other.append(RUN, NS, Resumed(t=NOW, seq=3, by="ben"))
+    other.append(RUN, NS, Ended(t=NOW, seq=4, outcome="PAUSED"))
+    journal.load(RUN, NS)
+    journal.append(RUN, NS, Resumed(t=NOW, seq=5, by="ana"))
+    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3, 4, 5]
+
+
 def test_an_append_whose_answer_is_lost_counts(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
     """Our own key with our own content is our own write."""
     cluster.lose_answers = 1
@@ -194,6 +216,26 @@ def test_what_an_outage_kept_back_is_written_with_the_next_event(
     cluster.down = False
     journal.append(RUN, NS, proof(3))
     assert facts(cluster, tmp_path) == (started(), proof(2), proof(3))
+
+
+def test_an_event_that_is_given_again_after_an_outage_is_recorded_once(
+    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
+) -> None:
+    """The loop keeps what failed too, and gives it again: facts and ticks, also past a request."""
+    cluster.down = True
+    waiting = [proof(2), tick(3, 15), tick(4, 30, Verdict.REGRESSED)]
+    for _ in range(2):
+        for event in waiting:
+            with pytest.raises(Unreachable):
+                journal.append(RUN, NS, event)
+    cluster.down = False
+    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
+    with pytest.raises(Heard):
+        journal.append(RUN, NS, waiting[0])
+    for event in waiting:
+        journal.append(RUN, NS, event)
+    assert [type(e) for e in facts(cluster, tmp_path)] == [Started, Requested, Proven, Ticks, Ticks]
+    assert fold(facts(cluster, tmp_path)).watch.ticks == 2
 
 
 def test_what_an_outage_kept_back_survives_a_request_with_its_number(

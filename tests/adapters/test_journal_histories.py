@@ -33,7 +33,9 @@ MOVES = st.lists(
 class Process:
     """The loop, as far as the journal sees it: number, append, fold; fold what is heard and go on."""
 
-    def __init__(self, cluster: Any, folder: Path) -> None:
+    def __init__(self, cluster: Any, folder: Path, *, gives_again: bool) -> None:
+        self.gives_again = gives_again
+        self.waiting: list[Fact] = []
         self.cluster = cluster
         self.other = ConfigMapJournal(cluster, folder / "other")
         self.journal = ConfigMapJournal(cluster, folder / "mine")
@@ -47,13 +49,17 @@ class Process:
         while True:
             event = build(self.at, self.run.seq + 1)
             try:
+                for kept in list(self.waiting):
+                    self.journal.append(RUN, NS, kept)
+                    self.waiting.remove(kept)
                 self.journal.append(RUN, NS, event)
             except Heard as heard:
                 for request in heard.requests:
                     self.run = apply(self.run, request)
                 continue
             except ClusterError:
-                pass
+                if self.gives_again:
+                    self.waiting.append(event)
             self.run = apply(self.run, event)
             return
 
@@ -96,12 +102,12 @@ class Process:
         self.journal.flush()
 
 
-@given(moves=MOVES)
+@given(moves=MOVES, gives_again=st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_all_three_agree(new_cluster: Callable[[], Any], moves: list[str]) -> None:
+def test_all_three_agree(new_cluster: Callable[[], Any], moves: list[str], gives_again: bool) -> None:
     """Also after conflicts, requests, lost answers, outages and deletions."""
     with tempfile.TemporaryDirectory() as folder:
-        process = Process(new_cluster(), Path(folder))
+        process = Process(new_cluster(), Path(folder), gives_again=gives_again)
         for move in moves:
             process.go(move)
         process.settle()

@@ -227,6 +227,14 @@ def test_without_full_sight_nothing_is_lost_but_errors_at_the_source_count() -> 
     assert _twice(baseline, failing).verdict is Verdict.REGRESSED
 
 
+def test_after_an_outage_nothing_is_lost_until_the_window_is_full() -> None:
+    """One sample has no increase, and the callers may have two already."""
+    names = ("a", "b", "c")
+    baseline = _baseline(*(_before(name) for name in names))
+    seen = _observation(*(_now(name, arrived=0) for name in names), steady=False)
+    assert _twice(baseline, seen).verdict is Verdict.HEALTHY
+
+
 def test_a_partial_answer_cannot_see() -> None:
     """A store that is away looks like callers that are refused; PromQL's annotations do not."""
     partly = _observation(_now(arrived=0), warnings=("no store matched",))

@@ -256,6 +256,18 @@ def test_sight_names_who_is_not_scraped_and_forgives_the_young() -> None:
     assert "orders-7d9-new" not in sight.expected
 
 
+def test_a_window_with_few_samples_of_a_proxy_is_not_steady() -> None:
+    """As after an outage of Prometheus; a pod that is younger than the window is forgiven."""
+    metrics = _sighted(("production", "orders-7d9-abc"))
+    late = {"namespace": "production", "pod": "orders-7d9-late"}
+    metrics.write("envoy_server_uptime", late, [(NOW - timedelta(seconds=20), 1.0)])
+    read = Observed("production", 300.0)
+    assert _answer(read, FakeCluster(pod()), metrics).steady
+    assert not _answer(read, FakeCluster(pod(), pod("orders-7d9-late")), metrics).steady
+    young = pod("orders-7d9-late", created=NOW - timedelta(seconds=60))
+    assert _answer(read, FakeCluster(pod(), young), metrics).steady
+
+
 def test_a_failed_scrape_is_no_sight() -> None:
     """up is there with value 0."""
     metrics = LabMetrics()

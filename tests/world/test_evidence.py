@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.errors import Forbidden, MetricsRefused, MetricsUnreachable, Outcome
-from rollout.model.kubernetes import Object, Pod
+from rollout.errors import Forbidden, MetricsRefused, MetricsUnreachable, Outcome, Unreachable
+from rollout.model.kubernetes import ConfigMap, Object, Pod, Service
 from rollout.model.traffic import Evidence, EvidenceVerdict, Family
 from rollout.record.spec import Fixed
 from rollout.world.collector import collect
@@ -266,6 +266,43 @@ def test_a_heavy_query_is_asked_in_halves() -> None:
     value = collect([read], FakeCluster(pod()), metrics, NoAnalyzer(), World(), NOW)[read].value
     assert isinstance(value, Unreadable)
     assert value.reason == "query timed out"
+
+
+def test_a_proxy_that_was_long_not_scraped_is_no_data() -> None:
+    """Though the others of its namespace were, and it is now."""
+    metrics = _mesh()
+    labels = {"namespace": "production", "pod": "orders-7d9-two"}
+    for start, end in ((START, NOW - timedelta(days=2)), (NOW - timedelta(days=1), NOW)):
+        metrics.write("envoy_server_uptime", labels, [(t, 1.0) for t in scrapes(start, end, STEP)])
+    evidence = _look(metrics, pod("orders-7d9-two"))
+    assert evidence.verdict is EvidenceVerdict.NO_DATA
+    assert "orders-7d9-two missed 1.0 days" in evidence.reason or "orders-7d9-two missed 2" in evidence.reason
+
+
+def test_a_nameless_caller_comes_with_its_suspects() -> None:
+    """The objects are read only then, also the ConfigMap that names the Service."""
+    metrics = _mesh()
+    _calls(metrics, istio_labels("web/shop"), _rising)
+    service = msgspec.convert(
+        {"metadata": {"name": "orders", "namespace": "production"}, "spec": {"selector": {"app": "orders"}}}, Service
+    )
+    config = msgspec.convert(
+        {"metadata": {"name": "settings", "namespace": "legacy"}, "data": {"url": "http://orders.production/"}},
+        ConfigMap,
+    )
+    source = {"configMapKeyRef": {"name": "settings", "key": "url"}}
+    caller = pod("old-1", "legacy", workload="old", sidecar=False, env=[{"name": "URL", "valueFrom": source}])
+    read = Traffic("production", LOOK_BACK)
+    cluster = FakeCluster(pod(), service, config, caller)
+    collect([read], cluster, metrics, NoAnalyzer(), World(), NOW)
+    assert "ingresses" not in cluster.lists
+    _calls(metrics, istio_labels("unknown"), _rising)
+    offender = collect([read], cluster, metrics, NoAnalyzer(), World(), NOW)[read].value.offenders[0]
+    assert [(s.who, s.because) for s in offender.suspects] == [
+        ("Deployment legacy/old", "ConfigMap legacy/settings url: http://orders.production/")
+    ]
+    cluster.refuse["configmaps"] = Unreachable("timeout")
+    assert isinstance(collect([read], cluster, metrics, NoAnalyzer(), World(), NOW)[read].value, Evidence)
 
 
 def test_many_namespaces_cost_the_queries_of_one() -> None:
