@@ -230,6 +230,7 @@ def update(
         take_over(resource, old, obj, request, store.stamp())
         obj["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
         if obj == old:
+            admit(store, resource, "UPDATE", obj, old, request)
             return old
         grow(resource, old, obj)
         _validate(resource, obj, old)
