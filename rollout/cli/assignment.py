@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rollout.model.kubernetes import Namespace
 from rollout.playbook.loader import load
 from rollout.playbook.play import Playbook
 from rollout.ports import Cluster
+from rollout.record.run import Run
 from rollout.record.spec import Exemption, Fixed, OnStop, Origin, Spec, Waiver
 from rollout.record.state import State
 from rollout.stages.arguments import KEYWORDS
@@ -87,7 +89,7 @@ def spec(
     now: datetime,
     origin: Origin,
     mesh: MeshConfig,
-    enforced_before: bool,
+    earlier: Sequence[Run],
     plan: bool,
 ) -> Spec:
     """The assignment of one run."""
@@ -107,7 +109,7 @@ def spec(
         allow_idle=args.allow_idle,
         allow_system=args.allow_system,
         override_owner=args.override_owner,
-        require_guard=book.require_guard,
+        require_guard=book.require_guard or args.require_guard,
         on_stop=OnStop(args.on_stop),
         until=args.until,
         max_duration=duration(args.max_duration, "--max-duration") if args.max_duration else None,
@@ -116,8 +118,19 @@ def spec(
         metrics_match=args.metrics_match,
         state_namespace=args.state_namespace,
         mesh=mesh,
-        enforced_before=enforced_before,
+        enforced_before=bool(earlier) and earlier[-1].state is State.ENFORCED,
+        holes=strict_spans(earlier, now),
         plan=plan,
+    )
+
+
+def strict_spans(runs: Sequence[Run], now: datetime) -> tuple[tuple[datetime, datetime], ...]:
+    """When earlier runs kept the namespace STRICT; one whose end nobody recorded lasts until now."""
+    return tuple(
+        (write.done, write.undone or now)
+        for run in runs
+        for write in run.writes
+        if write.change.strict and write.done is not None
     )
 
 

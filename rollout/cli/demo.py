@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
-from rollout.cli import state_home
+from rollout.adapters.mirror import state_folder
 from rollout.cli.migrate import migrated, planned_on
 from rollout.cli.parser import parser
 from rollout.cli.wiring import with_lab
@@ -36,7 +36,7 @@ def demo(args: Any) -> int:
     with Lab.start(REGRESSES[0]) as lab:
         _act(3, "a namespace that regresses after the flip", f"rollout migrate {REGRESSES[1]} --yes")
         wanted.append((_run(lab, ["migrate", REGRESSES[1], "--yes"]), Outcome.ROLLED_BACK))
-    sys.stdout.write(f"\nThe records lie in {state_home() / 'runs'}, one folder a run.\n")
+    sys.stdout.write(f"\nThe records lie in {state_folder()}, one folder a run.\n")
     surprises = [(code, end) for code, end in wanted if code != end.exit_code]
     for code, end in surprises:
         sys.stderr.write(f"rollout: an act ended with exit {code} instead of {end.exit_code} ({end.label})\n")

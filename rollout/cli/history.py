@@ -27,12 +27,12 @@ def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run
     return found
 
 
-def last_run(journal: Journal, namespace: str, record_namespace: str) -> Run | None:
-    """The newest run of a namespace; None also where the journals cannot be listed (verifying says so)."""
+def earlier(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
+    """The runs of a namespace, oldest first; none where the journals cannot be listed (verifying says so)."""
     try:
-        return next(reversed(runs_of(journal, namespace, record_namespace)), None)
+        return runs_of(journal, namespace, record_namespace)
     except ClusterError:
-        return None
+        return []
 
 
 def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run | None:

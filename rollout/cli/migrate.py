@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from rollout.cli.assignment import playbook, spec, targets, terminal
-from rollout.cli.history import last_run, unfinished
+from rollout.cli.history import earlier, unfinished
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, UsageError, worst
@@ -20,7 +20,6 @@ from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
 from rollout.record.run import Run, begin
 from rollout.record.spec import Spec
-from rollout.record.state import State
 from rollout.report.endings import recap, result
 from rollout.report.json import batch_json, plan_json
 from rollout.report.plan import plans
@@ -73,12 +72,11 @@ def io_of(p: Ports, screen: Screen) -> IO:
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=p.journal, lease=p.lease, clock=p.clock,
         listener=screen, stopped=p.stopped,
         guard=p.guard,
+        insisted=p.insisted,
     )  # fmt: skip
 
 
 def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec:
-    last = last_run(p.journal, name, args.state_namespace or name)
-    enforced_before = last is not None and last.state is State.ENFORCED
     return spec(
         args,
         book,
@@ -86,7 +84,7 @@ def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec
         now=p.clock.now(),
         origin=p.origin,
         mesh=p.mesh,
-        enforced_before=enforced_before,
+        earlier=earlier(p.journal, name, args.state_namespace or name),
         plan=plan,
     )
 

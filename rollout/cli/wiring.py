@@ -20,9 +20,9 @@ from rollout.adapters.istioctl import Istioctl
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.adapters.lease import KubernetesLease
+from rollout.adapters.mirror import state_folder
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.signals import Interrupted, Stopper
-from rollout.cli import state_home
 from rollout.errors import ClusterError, NotFound, UsageError
 from rollout.mesh.mesh_config import mesh_config
 from rollout.model.istio import MeshConfig
@@ -60,6 +60,10 @@ class Ports(msgspec.Struct):
         """The signal that asked for a stop, '' for none; asking is taking notice."""
         self.stopper.acknowledge()
         return self.stopper.asked.name if self.stopper.asked else ""
+
+    def insisted(self) -> bool:
+        """A human pressed twice."""
+        return self.stopper.presses > 1
 
     @property
     def origin(self) -> Origin:
@@ -145,16 +149,18 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         prometheus,
         sleep=sleep,
         raw_reply=cluster.raw_reply,
-        bearer_token=_secret(args.prometheus_token),
+        bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
         ca_file=args.prometheus_ca or "",
         headers=dict(_pair(text, "--prometheus-header") for text in args.prometheus_header),
     )
+    stack.callback(metrics.close)
+    stack.callback(cluster.close)
     holder = f"{getpass.getuser()}@{socket.gethostname()}"
     return Ports(
         cluster=cluster,
         metrics=metrics,
         analyzer=Istioctl(args.istioctl, kubeconfig=kubeconfig or "", context=context or ""),
-        journal=ConfigMapJournal(cluster, state_home()),
+        journal=ConfigMapJournal(cluster, state_folder(), sleep),
         lease=KubernetesLease(cluster, clock.now, holder, args.state_namespace),
         clock=clock,
         stopper=stopper,

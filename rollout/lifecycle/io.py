@@ -10,7 +10,7 @@ import msgspec
 
 from rollout.errors import ClusterError, NotOurs
 from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics
-from rollout.record.events import NOTES, Fact, Intended, Moved, Note
+from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Requested
 from rollout.record.run import Run, apply
 from rollout.world.collector import collect
 from rollout.world.reads import Read
@@ -46,10 +46,13 @@ class IO:
         clock: Clock,
         listener: Listener,
         stopped: Callable[[], str] = lambda: "",
+        insisted: Callable[[], bool] = lambda: False,
         guard: Callable[[Callable[[], object]], object] = lambda work: work(),
         blind_deadline: timedelta = timedelta(minutes=30),
     ) -> None:
-        """`stopped` gives the signal's name once a stop was asked for; `lease` None means that none is held.
+        """`stopped` gives the signal's name once a stop was asked for, `insisted` that it was asked for twice.
+
+        `lease` None means that none is held.
 
         `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
         """
@@ -61,9 +64,11 @@ class IO:
         self._clock = clock
         self._listener = listener
         self.stopped = stopped
+        self.insisted = insisted
         self._guard = guard
         self._blind_deadline = blind_deadline
         self._unsaved: dict[str, list[Fact | Note]] = {}
+        self._known_requests: set[tuple[str, str, datetime, str]] = set()
         self._unsaved_since: datetime | None = None
 
     def now(self) -> datetime:
@@ -97,7 +102,7 @@ class IO:
                 self._save(run, numbered)
             except Heard as heard:
                 for request in heard.requests:
-                    run = self._fold(run, request)
+                    run = self._told(run, request)
                 if isinstance(event, Intended | Moved):
                     return run
                 continue
@@ -133,9 +138,17 @@ class IO:
         except ClusterError:
             return run
         for fact in facts:
-            if fact.seq > run.seq and fact.__struct_config__.tag == "request" and not isinstance(fact, NOTES):
-                run = self._fold(run, fact)
+            if isinstance(fact, Requested) and fact.t > (run.resumed or run.spec.started):
+                run = self._told(run, fact)
         return run
+
+    def _told(self, run: Run, request: Requested) -> Run:
+        """Fold a request once, whichever way it was noticed."""
+        key = (run.id, request.kind, request.t, request.by)
+        if key in self._known_requests or request in (run.stop, run.roll_back):
+            return run
+        self._known_requests.add(key)
+        return self._fold(run, request)
 
     def sleep(self, runs: Iterable[Run], why: Iterable[str], until: datetime) -> None:
         """Wait, with the leases renewed and the screen told."""

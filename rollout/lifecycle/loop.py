@@ -147,6 +147,10 @@ def _undo_recorded(run: Run, result: Result, io: IO) -> Run:
 def _stopping(run: Run, io: IO) -> Run:
     """An orderly stop after the flip writes the undo as its very first I/O."""
     signal = io.stopped()
+    if run.state is State.ROLLING_BACK and run.flip is None and io.insisted():
+        sentence = f"{run.spec.namespace}: the undo is written, and not verified"
+        outcome = Outcome.ROLLBACK_FAILED.name
+        return io.append(run, Ended(t=io.now(), outcome=outcome, sentence=sentence, next=f"rollout resume {run.id}"))
     if not signal or run.stop is not None or run.state is State.ROLLING_BACK:
         return run
     request = Requested(t=io.now(), kind=RequestKind.STOP, by="a signal", reason=signal)

@@ -54,11 +54,18 @@ def undo(cluster: Cluster, change: Change) -> Result:
             live = cluster.get(PeerAuthentication, change.ref.namespace, change.ref.name)
             if change.uid and live.metadata.uid != change.uid:
                 return _foreign(change, live)
-            if Policy.of(live) == change.after:
+            if change.after is not None and Policy.of(live) == change.after:
                 return _done(change, live)
             if Policy.of(live) != change.before or "rollout" not in managers(live):
                 return _foreign(change, live)
+            if change.after is None:
+                cluster.delete(PeerAuthentication, change.ref.namespace, change.ref.name, uid=live.metadata.uid)
+                return _done(change, live)
             return _done(change, _patch(cluster, change, live.metadata.resource_version))
+        except NotFound:
+            if change.after is None:
+                return Result(change=change)
+            return Result(change=change, failed=FailureKind.FOREIGN, reason=f"{change.ref} is gone", owner="somebody")
         except Conflict:
             continue
         except ClusterError as error:

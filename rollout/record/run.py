@@ -144,6 +144,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def to_undo(self) -> Write | None:
+        """What the way back takes back next: the flip; a raise that did harm; with --to-start all that stands."""
+        if self.flip is not None:
+            return self.flip
+        if self.roll_back is not None and self.roll_back.to_start:
+            return next((w for w in reversed(self.writes) if w.standing), None)
+        flipped = any(w.change.strict for w in self.writes)
+        return self.raised if self.came_from is State.PERMISSIVE and not flipped else None
+
+    @property
     def open_intent(self) -> Write | None:
         """The intent that a dead process left behind."""
         return next((w for w in reversed(self.writes) if w.open), None)

@@ -88,6 +88,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         permissive_since: when plaintext began to be accepted, where the record does not tell.
         metrics_match: matchers added to every query, such as `cluster="eu1"`.
         mesh: the MeshConfig that was read at the start.
+        holes: spans in which earlier runs of ours kept the namespace STRICT: plaintext left no series there.
         enforced_before: an earlier run of ours ended `enforced` here.
         plan: a dry run: the journal lives in memory and a block is passed by the trigger `assume`.
     """
@@ -118,6 +119,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     state_namespace: str = ""
     mesh: MeshConfig = MeshConfig()
     enforced_before: bool = False
+    holes: tuple[tuple[datetime, datetime], ...] = ()
     plan: bool = False
 
     @property

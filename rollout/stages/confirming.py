@@ -13,6 +13,7 @@ from rollout.stages.arguments import ConfirmMtls
 from rollout.stages.context import FRESH, arguments, checked, everything
 from rollout.stages.step import Move, Step
 from rollout.stages.verifying import blocked
+from rollout.world.evidence import settle
 from rollout.world.reads import Traffic
 from rollout.world.world import Unreadable, World
 
@@ -24,16 +25,17 @@ def question(run: Run) -> Traffic:
     args = arguments(run, "confirm_mtls", ConfirmMtls)
     raised = run.raised
     since = run.spec.permissive_since or (raised.done if raised else None)
-    return Traffic(run.spec.namespace, args.look_back.total_seconds(), run.spec.metrics_match, (), since)
+    return Traffic(run.spec.namespace, args.look_back.total_seconds(), run.spec.metrics_match, run.spec.holes, since)
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:
     """Evidence as a check; `no_data` is unknown and blocks, never good."""
     traffic = question(run)
     world.need(traffic, *everything(run), since=now - FRESH)
-    evidence = world.get(traffic)
-    if isinstance(evidence, Unreadable):
-        return Move(State.BLOCKED, evidence.reason, evidence.outcome)
+    answer = world.get(traffic)
+    if isinstance(answer, Unreadable):
+        return Move(State.BLOCKED, answer.reason, answer.outcome)
+    evidence = settle(answer, run.spec.fixed)
     results = list(checked(run, world, now, {State.CONFIRMING}, evidence))
     worst_first = sorted(evidence.edges, key=lambda e: (e.mutual, -e.volume))
     shown = msgspec.structs.replace(evidence, edges=tuple(worst_first[:SHOWN]))

@@ -54,7 +54,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
 
 
 def _decide(run: Run, world: World, now: datetime) -> Step:
-    if run.finished and not (run.roll_back and run.state is not State.OVERRIDDEN and (run.flip or run.raised)):
+    if run.finished and not _taken_back(run):
         return end(run)
     if (intent := run.open_intent) is not None:
         return _settle(run, intent, world, now)
@@ -70,15 +70,24 @@ def _decide(run: Run, world: World, now: datetime) -> Step:
     return step
 
 
+def _taken_back(run: Run) -> bool:
+    """An ended run that was asked to go back, and has something to take back."""
+    again = run.state is State.ROLLBACK_FAILED and run.resumed is not None and run.resumed > run.entered
+    asked = run.roll_back is not None and run.state is not State.OVERRIDDEN and run.roll_back.t > run.entered
+    return again or (asked and run.to_undo is not None)
+
+
 def _asked(run: Run) -> Step | None:
     """What a signal or another terminal asked for."""
     if run.state is State.ROLLING_BACK:
         return None
+    if run.state is State.ROLLBACK_FAILED:
+        return Move(State.ROLLING_BACK, "taken up again")
     wanted = run.roll_back or run.stop
     if wanted is None:
         return None
     leave = run.roll_back is None and run.spec.on_stop is OnStop.LEAVE
-    if run.flip is not None or (run.roll_back and run.raised):
+    if run.flip is not None or (run.roll_back and run.to_undo):
         if not leave:
             return Move(State.ROLLING_BACK, f"{wanted.kind} by {wanted.by or 'a signal'}")
         return End(_stopped(run), f"{run.spec.namespace} refuses plaintext and nobody watches it",

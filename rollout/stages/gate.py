@@ -20,6 +20,7 @@ from rollout.stages.arguments import ConfirmMtls, Strict
 from rollout.stages.context import arguments, checked, deciding, everything, flip_change, refusal
 from rollout.stages.step import Move
 from rollout.stages.verifying import blocked
+from rollout.world.evidence import settle
 from rollout.world.reads import Before, DryRun, Objects, Traffic
 from rollout.world.world import Unreadable, World
 
@@ -63,7 +64,7 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
         if words := refusal(world, asked.change):
             what = "flip" if asked.change.strict else "undo"
             return Move(State.BLOCKED, f"the server refuses the {what}, {asked.change}: {words}", Outcome.BLOCKED)
-    results = list(checked(run, world, now, None, _joined(run.evidence, evidence)))
+    results = list(checked(run, world, now, None, _joined(run.evidence, settle(evidence, run.spec.fixed))))
     shown = Checked(t=now, state=State.ENFORCING, results=tuple(results))
     if any(r.blocks for r in results):
         move = blocked(results, (shown,))

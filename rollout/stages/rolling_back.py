@@ -5,36 +5,54 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
-from rollout.record.events import ProofKind
+from rollout.model.istio import PeerAuthentication
+from rollout.model.kubernetes import Pod
+from rollout.record.change import Change
+from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import Watch
-from rollout.stages.context import arguments
+from rollout.stages.context import arguments, modes
 from rollout.stages.proof import proven_by_proxies
-from rollout.stages.step import Move, Step, Undo, Wait
+from rollout.stages.step import Learn, Move, Step, Undo, Wait
+from rollout.world.reads import Objects
 from rollout.world.world import World
-
-RETRY = timedelta(seconds=5)
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:
-    """Undo what stands; then every proxy proves it, or the end is rollback_failed."""
+    """Undo what stands, one step at a time, each proven by every proxy before the next; or end as rollback_failed."""
     budget = arguments(run, "watch", Watch).rollback_timeout
-    standing = run.flip or run.raised
-    if standing is not None:
-        if now >= run.entered + budget:
+    undone = max((w.undone for w in run.writes if w.undone), default=None)
+    if run.flip is None and undone is not None and not run.proven(ProofKind.UNDO_PROPAGATION, undone):
+        return _proof(run, world, undone, now, budget)
+    standing = run.to_undo
+    if standing is not None and (standing.change.before is not None or _harmless(run, world, standing.change)):
+        if now >= max(run.entered, undone or run.entered) + budget:
             why = f"the undo of {standing.change} could not be written within {budget}"
             return Move(State.ROLLBACK_FAILED, why, Outcome.ROLLBACK_FAILED)
         return Undo(standing.change.inverse)
-    undone = max((w.undone for w in run.writes if w.undone), default=None)
     if undone is None:
-        return Move(State.ROLLED_BACK, "nothing was written", Outcome.ROLLED_BACK)
+        return Move(State.ROLLED_BACK, "there was nothing to take back", Outcome.ROLLED_BACK)
+    stays = f"; {standing.change.ref} stays, because deleting it would change a mode" if standing else ""
+    return Move(State.ROLLED_BACK, run.proofs[ProofKind.UNDO_PROPAGATION].detail + stays, Outcome.ROLLED_BACK)
+
+
+def _proof(run: Run, world: World, undone: datetime, now: datetime, budget: timedelta) -> Step:
     written = max((w.done for w in run.writes if w.undone and w.done), default=undone)
     overtaken = None if run.proven(ProofKind.PROPAGATION, written) else written
+    last = next(w for w in run.writes if w.undone == undone)
+    if last.change.before is None:
+        return Learn((Proven(t=now, of=ProofKind.UNDO_PROPAGATION, ok=True, detail="no effective mode changed"),))
     answer = proven_by_proxies(run, world, undone, now, budget, ProofKind.UNDO_PROPAGATION, untouched_since=overtaken)
     if isinstance(answer, Wait):
         return answer
     if not answer.ok:
         why = f"the way back is written but not proven: {answer.detail}"
         return Move(State.ROLLBACK_FAILED, why, Outcome.ROLLBACK_FAILED, facts=(answer,))
-    return Move(State.ROLLED_BACK, answer.detail, Outcome.ROLLED_BACK, facts=(answer,))
+    return Learn((answer,))
+
+
+def _harmless(run: Run, world: World, created: Change) -> bool:
+    """An object that we created is deleted only if no effective mode changes."""
+    world.need(Objects(PeerAuthentication), Objects(Pod), since=run.entered)
+    return modes(run, world) == modes(run, world.after(created.inverse))

@@ -9,10 +9,11 @@ from rollout.model.finding import CheckResult
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.ports import Right
 from rollout.record.change import Change
-from rollout.record.events import Checked, ProofKind, Proven
+from rollout.record.events import Checked, Noted, ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
+from rollout.stages.guard import successor
 from rollout.stages.owners import owner
 from rollout.stages.rights import to_write
 from rollout.stages.step import Move, Step
@@ -36,12 +37,23 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         return unchanged(run, world, shown)
     if why := foreign(run, world):
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
+    return _means(run, world, now, rights, results, shown)
+
+
+def _means(
+    run: Run, world: World, now: datetime, rights: Rights, results: tuple[CheckResult, ...], shown: Checked
+) -> Step:
+    """Rights, a successor, every pod injected, and the first write, each proven before anything is written."""
     missing: tuple[Right, ...] | Unreadable = world.get(rights)
     if isinstance(missing, Unreadable):
         return Move(State.BLOCKED, missing.reason, missing.outcome, facts=(shown,))
     if missing:
         names = "; ".join(str(right) for right in missing)
         why = f"a right is missing: {names}. Next: rollout rbac | kubectl apply -f -"
+        return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
+    heir = successor(run, world)
+    if run.spec.require_guard and not heir:
+        why = "nobody would pick this run up: no terminal, and no CronJob runs `rollout resume --all` (require_guard)"
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     own = [r for r in results if r.state == State.VERIFYING]
     if any(r.blocks for r in own):
@@ -54,10 +66,13 @@ def decide(run: Run, world: World, now: datetime) -> Step:
             why = f"the server refuses the first write, {first}: {words}"
             return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
         proof = f"server dry run accepted {first}"
-    rights_proof = Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights")
-    return Move(
-        State.PERMISSIVE, facts=(shown, rights_proof, Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof))
+    facts = (
+        shown,
+        Noted(t=now, text=f"if this process dies, the run is picked up by {heir or 'whoever types rollout resume'}"),
+        Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights"),
+        Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof),
     )
+    return Move(State.PERMISSIVE, facts=facts)
 
 
 def refused(run: Run) -> str:

@@ -157,3 +157,39 @@ def wait_until(true: object) -> None:
             return
         threading.Event().wait(0.05)
     pytest.fail("it did not happen within ten seconds")
+
+
+def test_rollback_to_start_goes_on_to_what_was_there_before(tmp_path: Path) -> None:
+    """The policy that the run created is deleted, since no effective mode changes."""
+    with Lab.start("regression-after-flip") as lab:
+        run = start(lab, tmp_path, "migrate", "payments", "--yes", "--playbook", str(HERE / "quick.yaml"))
+        out, _ = run.communicate(timeout=90)
+        assert run.returncode in (0, 5), out
+        back = start(lab, tmp_path / "two", "rollback", "payments", "--to-start")
+        out, _ = back.communicate(timeout=90)
+        assert back.returncode == 5, out
+        assert lab.store.list("security.istio.io/v1", "PeerAuthentication", "payments") == []
+
+
+def test_a_required_guard_that_is_not_there_blocks(lab: Lab, tmp_path: Path) -> None:
+    """Without a terminal and without a CronJob that resumes, `--require-guard` refuses before any write."""
+    run = migrate(lab, tmp_path, "--require-guard")
+    out, _ = run.communicate(timeout=90)
+    assert run.returncode == 3, out
+    assert "nobody would pick this run up" in " ".join(out.split())
+
+
+def test_requests_reach_a_run_at_another_terminal(lab: Lab, tmp_path: Path) -> None:
+    """`rollback` by name writes a request into the journal of the process that holds the lease."""
+    strict = Strict(lab)
+    with lab.clock.attach() as here:
+        first = migrate(lab, tmp_path / "one")
+        assert strict.written.wait(60), first.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        asked = start(lab, tmp_path / "two", "rollback", "production")
+        out, _ = asked.communicate(timeout=60)
+        assert asked.returncode == 0, out
+        assert "asked" in out
+        here.sleep_until(lab.clock.now() + timedelta(minutes=5))
+    out, _ = first.communicate(timeout=90)
+    assert first.returncode == 5, out

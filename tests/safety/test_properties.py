@@ -41,7 +41,9 @@ def migrate(lab: Lab, *more: str) -> int:
 
 def policy(lab: Lab, name: str = "mesh-mtls") -> dict[str, Any]:
     """The object."""
-    return lab.store.get("security.istio.io/v1", "PeerAuthentication", name, "production")
+    found = lab.store.get("security.istio.io/v1", "PeerAuthentication", name, "production")
+    assert found is not None
+    return found
 
 
 def facts(lab: Lab) -> list[dict[str, Any]]:
@@ -144,8 +146,8 @@ def test_10_rolled_back_is_never_success() -> None:
 
 def test_a_write_whose_answer_is_lost_is_read_again(lab: Lab) -> None:
     """The connection drops after the flip was carried out: it is found done, not written twice."""
-    lab.faults.add(Fault(Effect.DROP_AFTER, method="PATCH", path=r".*/peerauthentications/mesh-mtls(\?fieldManager.*)?$",
-                         skip=0, count=1))  # fmt: skip
+    path = r".*/peerauthentications/mesh-mtls(\?fieldManager.*)?$"
+    lab.faults.add(Fault(Effect.DROP_AFTER, method="PATCH", path=path, count=1))
     assert migrate(lab) == 0
     real = [w for w in lab.store.writes if not w.dry_run and w.resource == "peerauthentications"]
     assert len(real) == 1
