@@ -17,6 +17,7 @@ from rollout.model.kubernetes import Object, Pod, Ref
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
 from rollout.record.change import Change, Policy
+from rollout.record.events import FailureKind
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import Args
@@ -25,6 +26,8 @@ from rollout.world.world import Unreadable, World
 
 A = TypeVar("A", bound=Args)
 FRESH = timedelta(seconds=60)
+#: So many conflicts in a row are somebody who writes all the time.
+CONFLICTS = 5
 
 
 def arguments(run: Run, keyword: str, kind: type[A]) -> A:
@@ -116,6 +119,17 @@ def checked(
         allow_idle=run.spec.allow_idle,
     )
     return run_checks(view, states, run.spec.waivers, run.spec.exemptions, now)
+
+
+def stuck(run: Run) -> str:
+    """Why writing again is no use: the server refused the last write, or somebody wrote first again and again."""
+    last = run.writes[-1:]
+    if last and last[0].failed is FailureKind.REFUSED:
+        return f"the server refused {last[0].change}: {last[0].reason}"
+    conflicts = run.writes[-CONFLICTS:]
+    if len(conflicts) == CONFLICTS and all(w.failed is FailureKind.CONFLICT for w in conflicts):
+        return f"{CONFLICTS} conflicts in a row at {conflicts[-1].change.ref}: {conflicts[-1].reason}"
+    return ""
 
 
 def refusal(world: World, change: Change) -> str:

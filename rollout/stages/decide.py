@@ -139,30 +139,27 @@ def _overridden(run: Run, world: World) -> Step | None:
 
 
 def _onward(run: Run, step: Move, now: datetime) -> Step:
-    """Stop between two states where the command line or the playbook says so."""
-    if run.spec.plan:
+    """Stop between two states before the flip, where the command line or the playbook says so.
+
+    After the flip nothing stops here: a run that waits goes on judging (`watching` asks for the approval at its end).
+    """
+    if run.spec.plan or run.flip is not None:
         return step
     reached = {"permissive": State.PERMISSIVE, "confirming": State.CONFIRMING, "checking": State.CHECKING}
     if reached.get(run.spec.until) is run.state:
-        return End(Outcome.PAUSED, f"{run.spec.namespace} accepts both: stopped after {run.state} as asked",
-                   f"rollout resume {run.id}")  # fmt: skip
+        sentence = f"{run.spec.namespace} accepts both: stopped after {run.state} as asked"
+        return End(Outcome.PAUSED, sentence, f"rollout resume {run.id}")
     if step.to is State.ENFORCING and run.spec.task("strict") is None:
         return End(Outcome.PAUSED, "the playbook has no strict task", f"rollout plan {run.spec.namespace}")
-    gate = _approval(run, step.to)
-    if gate is not None and gate.name not in run.approved:
-        return _paused(run, f"approval of {gate.name!r}", now)
-    return step
+    gate = next((task for task in before_state(run, step.to) if task.name not in run.approved), None)
+    return step if gate is None else _paused(run, f"approval of {gate.name!r}", now)
 
 
-def _approval(run: Run, to: State) -> Task | None:
-    """The `approve` task that stands right before the state's first task, or before a later one."""
-    tasks = run.spec.tasks
-    position = next((i for i, task in enumerate(tasks) if FILLS.get(task.keyword) is to), len(tasks))
-    return next(
-        (t for t in reversed(tasks[:position]) if t.keyword == "approve" and t.name not in run.approved
-         and all(FILLS.get(x.keyword) is not to for x in tasks[: tasks.index(t)])),
-        None,
-    )  # fmt: skip
+def before_state(run: Run, to: State) -> tuple[Task, ...]:
+    """The `approve` tasks that stand before the first task of a state."""
+    keywords = [FILLS.get(task.keyword) for task in run.spec.tasks]
+    position = keywords.index(to) if to in keywords else 0
+    return tuple(task for task in run.spec.tasks[:position] if task.keyword == "approve")
 
 
 def _paused(run: Run, why: str, now: datetime) -> Step:

@@ -9,7 +9,7 @@ from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.stages.arguments import Strict, Watch
-from rollout.stages.context import arguments, refusal
+from rollout.stages.context import arguments, refusal, stuck
 from rollout.stages.gate import gate
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Flip, Learn, Move, Step, Wait
@@ -23,7 +23,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     flip = run.flip
     if flip is not None and flip.done is not None:
         return _after(args, run, world, flip, flip.done, now)
-    if why := _too_long(args, run, now):
+    if why := stuck(run) or _too_long(args, run, now):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
     passed = gate(args, run, world, now)
     if isinstance(passed, Move):

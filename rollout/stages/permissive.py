@@ -19,6 +19,7 @@ from rollout.stages.context import (
     namespace_mode,
     refusal,
     relaxation,
+    stuck,
 )
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Learn, Move, Step, Wait, Write
@@ -38,8 +39,8 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     world.need(*everything(run), Objects(Pod), Objects(PeerAuthentication), since=since)
     change = relaxation(run, world)
     if change is not None:
-        if run.writes and run.writes[-1].reason:
-            return Move(State.BLOCKED, f"the write of {change} failed: {run.writes[-1].reason}", Outcome.BLOCKED)
+        if why := stuck(run):
+            return Move(State.BLOCKED, why, Outcome.BLOCKED)
         raises = namespace_mode(run, world) is Mode.DISABLE
         reads = [DryRun(change), *([DryRun(change.inverse)] if raises and change.before else [])]
         world.need(*reads, since=now - FRESH)

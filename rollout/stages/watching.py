@@ -11,6 +11,7 @@ from rollout.model.judgement import Judgement, Observation, Verdict
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Pod, StatefulSet
 from rollout.record.events import Fact, Note, ProofKind, Proven, Ticked, Ticks
 from rollout.record.run import Run
+from rollout.record.spec import Task
 from rollout.record.state import State
 from rollout.stages.arguments import OnBlind, Watch
 from rollout.stages.context import arguments, refusal
@@ -31,7 +32,7 @@ def interval(args: Watch, run: Run) -> timedelta:
 def decide(run: Run, world: World, now: datetime) -> Step:
     """One tick when it is due. A tick that comes late (a gap) looks at all of the time since the last one."""
     args = arguments(run, "watch", Watch)
-    if run.watch.sight >= args.for_.total_seconds():
+    if run.watch.sight >= args.for_.total_seconds() and not unapproved(run):
         return _over(run)
     step = interval(args, run)
     last = run.watch.due or run.watch.began or run.entered
@@ -55,6 +56,13 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         why = f"blind since {blind:%H:%M:%S}: {judgement.sentence} (blind_deadline {deadline})"
         return Move(State.ROLLING_BACK, why, signals=judgement.signals, facts=facts)
     return Learn(facts)
+
+
+def unapproved(run: Run) -> tuple[Task, ...]:
+    """The `approve` tasks after `strict` that nobody has said yes to: the judge goes on while they wait."""
+    names = [task.keyword for task in run.spec.tasks]
+    after = run.spec.tasks[names.index("strict") :] if "strict" in names else ()
+    return tuple(task for task in after if task.keyword == "approve" and task.name not in run.approved)
 
 
 def _judged(run: Run, world: World, question: Observed, now: datetime) -> Judgement:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rollout.lab.api.store import AdmissionRequest
 from rollout.lab.lab import Lab
 
 HERE = Path(__file__).parent
@@ -193,3 +194,122 @@ def test_requests_reach_a_run_at_another_terminal(lab: Lab, tmp_path: Path) -> N
         here.sleep_until(lab.clock.now() + timedelta(minutes=5))
     out, _ = first.communicate(timeout=90)
     assert first.returncode == 5, out
+
+
+def test_an_approval_given_from_elsewhere_lets_the_run_go_on(lab: Lab, tmp_path: Path) -> None:
+    """Exit 7 without a terminal; `approve`, then `resume`, goes through the gate."""
+    book = tmp_path / "approve.yaml"
+    text = (HERE / "quick.yaml").read_text(encoding="utf-8")
+    gate = "    - name: The team lead agrees\n      approve:\n    - name: Require mutual TLS\n"
+    book.write_text(text.replace("    - name: Require mutual TLS\n", gate), encoding="utf-8")
+    first = start(lab, tmp_path, "migrate", "production", "--yes", "--playbook", str(book))
+    out, _ = first.communicate(timeout=90)
+    assert first.returncode == 7, out
+    assert "The team lead agrees" in " ".join(out.split())
+    assert mode(lab) == "PERMISSIVE"
+    said = start(lab, tmp_path, "approve", "production")
+    out, _ = said.communicate(timeout=60)
+    assert said.returncode == 0, out
+    second = start(lab, tmp_path, "resume", "production")
+    out, _ = second.communicate(timeout=90)
+    assert second.returncode == 0, out
+    assert mode(lab) == "STRICT"
+
+
+class Assassin:
+    """Kills the process at the n-th real write of a policy, before it is stored or right after."""
+
+    def __init__(self, lab: Lab, number: int, *, after: bool) -> None:
+        """Sit in admission, or among the store's listeners."""
+        self.victim: subprocess.Popen[str] | None = None
+        self.number = number
+        self.seen = 0
+        if after:
+            lab.store.subscribe(self._stored)
+        else:
+            lab.store.admission.append(self._admit)
+
+    def _stored(self, kind: str, obj: dict[str, object]) -> None:
+        self._hear(obj.get("kind") == "PeerAuthentication")
+
+    def _admit(self, request: AdmissionRequest) -> str | None:
+        if request.dry_run or request.resource.plural != "peerauthentications":
+            return None
+        return "the process is dead" if self._hear(wanted=True) else None
+
+    def _hear(self, wanted: bool) -> bool:
+        self.seen += wanted
+        if not wanted or self.seen != self.number or self.victim is None:
+            return False
+        self.victim.kill()
+        return True
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", [1, 2], ids=["permissive", "strict"])
+def test_sigkill_at_a_policy_write(tmp_path: Path, number: int, after: bool) -> None:
+    """Before and after each write of the real process; another one, without the mirror, ends the run."""
+    with Lab.start("healthy") as lab:
+        assassin = Assassin(lab, number, after=after)
+        with lab.clock.attach():
+            run = start(lab, tmp_path / "one", "migrate", "shop", "--yes", "--playbook", str(HERE / "quick.yaml"))
+            assassin.victim = run
+            run.communicate(timeout=90)
+        assert run.returncode == -signal.SIGKILL
+        lab.store.admission.clear()
+        lab.advance(timedelta(minutes=2))
+        second = start(lab, tmp_path / "two", "resume", "shop")
+        out, _ = second.communicate(timeout=90)
+        assert second.returncode == 0, out
+        policies = lab.store.list("security.istio.io/v1", "PeerAuthentication", "shop")
+        assert [p["spec"]["mtls"]["mode"] for p in policies] == ["STRICT"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_sigkill_at_the_undo(lab: Lab, tmp_path: Path, after: bool) -> None:
+    """Killed at the undo that a stop asked for: `resume` finds out what was written, and ends rolled back."""
+    strict = Strict(lab)
+    assassin = Assassin(lab, 2, after=after)
+    with lab.clock.attach():
+        run = migrate(lab, tmp_path / "one")
+        assert strict.written.wait(60), run.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        assassin.victim = run
+        run.send_signal(signal.SIGTERM)
+        run.communicate(timeout=60)
+        assert run.returncode == -signal.SIGKILL
+    lab.store.admission.clear()
+    lab.advance(timedelta(minutes=2))
+    second = start(lab, tmp_path / "two", "resume", "production")
+    out, _ = second.communicate(timeout=90)
+    if after:
+        assert second.returncode == 5, out
+        assert mode(lab) == "PERMISSIVE"
+    else:  # the stop died with the process before it wrote anything: the run goes on
+        assert second.returncode == 0, out
+        assert mode(lab) == "STRICT"
+
+
+def test_sigkill_in_mid_watch(lab: Lab, tmp_path: Path) -> None:
+    """The gap is judged first, and the watch goes on to its end."""
+    watching = threading.Event()
+
+    def hear(kind: str, obj: dict[str, object]) -> None:
+        if obj.get("kind") == "ConfigMap" and '"type":"ticks"' in str(obj.get("data")):
+            watching.set()
+
+    lab.store.subscribe(hear)
+    with lab.clock.attach() as here:
+        run = migrate(lab, tmp_path / "one")
+        for _ in range(400):
+            if watching.is_set():
+                break
+            here.sleep_until(lab.clock.now() + timedelta(seconds=5))
+            threading.Event().wait(0.05)
+        assert watching.is_set()
+        run.kill()
+        run.communicate(timeout=30)
+    lab.advance(timedelta(minutes=3))
+    second = start(lab, tmp_path / "two", "resume", "production")
+    out, _ = second.communicate(timeout=90)
+    assert second.returncode == 0, out

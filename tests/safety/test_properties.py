@@ -175,3 +175,21 @@ def test_promql_stands_in_one_place() -> None:
         and not node.value.endswith(".")
     }
     assert found <= {"rollout/world/queries.py"}
+
+
+def test_a_flip_that_the_server_refuses_for_good_blocks(lab: Lab) -> None:
+    """The dry run passed, the write did not: blocked, and not tried for ever."""
+
+    def refuse(request: Any) -> str | None:
+        strict = "STRICT" in str(request.obj) and request.resource.plural == "peerauthentications"
+        return "not tonight" if strict and not request.dry_run else None
+
+    lab.store.admission.append(refuse)
+    assert migrate(lab) == Outcome.BLOCKED.exit_code
+    assert policy(lab)["spec"]["mtls"]["mode"] == "PERMISSIVE"
+
+
+def test_a_lab_with_conflicts_for_ever_blocks(lab: Lab) -> None:
+    """Somebody who writes all the time is not fought."""
+    lab.faults.add(Fault(Effect.CONFLICT, method="PATCH", path=r"peerauthentications/mesh-mtls(?!.*dryRun)"))
+    assert migrate(lab) == Outcome.BLOCKED.exit_code
