@@ -109,7 +109,13 @@ class Lab:
         user = self.scenario.user  # without one everybody is admin: kubectl sends no token over plain HTTP
         tokens = {"lab": User(user, ("system:authenticated",)), "admin": ADMIN} if user else None
         self._server = LabServer(
-            self.store, self.clock, prometheus=self.prometheus, port=port, tokens=tokens, faults=self.faults
+            self.store,
+            self.clock,
+            prometheus=self.prometheus,
+            port=port,
+            tokens=tokens,
+            services={"prometheus.monitoring:9090": self.prometheus.handle},
+            faults=self.faults,
         )
         self._server.start()
         self.clock.start()

@@ -92,7 +92,7 @@ def _tail(run: Run, now: datetime) -> Traffic:
     if run.evidence is None:
         whole = arguments(run, "confirm_mtls", ConfirmMtls).look_back.total_seconds()
         return Traffic(run.spec.namespace, whole, run.spec.metrics_match)
-    age = (now - run.evidence.end).total_seconds()
+    age = max(0.0, (now - run.evidence.end).total_seconds())  # Prometheus' clock may be ahead of ours
     return Traffic(run.spec.namespace, OVERLAP * (2 + age // OVERLAP), run.spec.metrics_match)
 
 

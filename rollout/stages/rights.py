@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from rollout.checks.run import reads
 from rollout.model.istio import PeerAuthentication
-from rollout.model.kubernetes import ConfigMap, Deployment, Namespace, Object, Pod, Resource
+from rollout.model.kubernetes import (
+    APIService,
+    ConfigMap,
+    DaemonSet,
+    Deployment,
+    Ingress,
+    Namespace,
+    Node,
+    Object,
+    Pod,
+    PodMonitor,
+    Resource,
+    ServiceMonitor,
+    StatefulSet,
+)
 from rollout.ports import Right
 
 LEASE = Resource("coordination.k8s.io", ("v1",), "leases", "Lease")
 
 
+#: Without these the watch is blind: it would hold, and roll back at its deadline.
+WATCHED: tuple[type[Object], ...] = (PeerAuthentication, Pod, Deployment, StatefulSet, DaemonSet, APIService)
+#: With these more is known: drained nodes are no regression, nameless callers get suspects.
+HELPFUL: tuple[type[Object], ...] = (Node, Ingress, ServiceMonitor, PodMonitor)
+
+
 def to_read() -> tuple[Right, ...]:
-    """Cluster-wide lists."""
-    kinds: dict[type[Object], None] = dict.fromkeys([Namespace, Pod, Deployment, PeerAuthentication, *reads(None)])
+    """Cluster-wide lists, for everything that a plan and a watch look at."""
+    kinds: dict[type[Object], None] = dict.fromkeys([Namespace, *WATCHED, *reads(None), *HELPFUL])
     return tuple(Right("list", kind.RESOURCE) for kind in kinds)
+
+
+def to_watch() -> tuple[Right, ...]:
+    """The lists without which no run may begin."""
+    return tuple(Right("list", kind.RESOURCE) for kind in WATCHED)
 
 
 def to_write(namespace: str, record_namespace: str) -> tuple[Right, ...]:

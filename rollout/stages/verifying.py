@@ -15,7 +15,7 @@ from rollout.record.state import State
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
 from rollout.stages.guard import successor
 from rollout.stages.owners import owner
-from rollout.stages.rights import to_write
+from rollout.stages.rights import to_watch, to_write
 from rollout.stages.step import Move, Step
 from rollout.world.reads import DryRun, Objects, Rights
 from rollout.world.world import Unreadable, World
@@ -27,7 +27,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     """Refuse what must not be touched, prove rights and the first write, show every check."""
     if why := refused(run):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
-    rights = Rights(to_write(run.spec.namespace, run.spec.record_namespace))
+    rights = Rights((*to_write(run.spec.namespace, run.spec.record_namespace), *to_watch()))
     world.need(*everything(run), rights, since=now - FRESH)
     if isinstance(policies := world.get(Objects(PeerAuthentication)), Unreadable):
         return unreadable(policies)

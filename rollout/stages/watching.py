@@ -6,20 +6,20 @@ from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
 from rollout.judge.verdict import judge
-from rollout.model.istio import PeerAuthentication
 from rollout.model.judgement import Judgement, Observation, Verdict
-from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Pod, StatefulSet
+from rollout.model.kubernetes import Node, Object
 from rollout.record.events import Fact, Note, ProofKind, Proven, Ticked, Ticks
 from rollout.record.run import Run
 from rollout.record.spec import Task
 from rollout.record.state import State
 from rollout.stages.arguments import OnBlind, Watch
 from rollout.stages.context import arguments, refusal
+from rollout.stages.rights import WATCHED
 from rollout.stages.step import Learn, Move, Step, Wait
 from rollout.world.reads import DryRun, Objects, Observed
 from rollout.world.world import Unreadable, World
 
-OBJECTS = (PeerAuthentication, Pod, Deployment, StatefulSet, DaemonSet, APIService, Node)
+OBJECTS: tuple[type[Object], ...] = (*WATCHED, Node)
 UNDO_AGAIN = timedelta(minutes=5)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.judge.simulation import Harm, Result, run, scenario
 
-HEALTHY, HARMED = (int(number) for number in os.environ.get("ROLLOUT_WATCHES", "200,40").split(","))
+HEALTHY, HARMED = (int(number) for number in os.environ.get("ROLLOUT_WATCHES", "1000,200").split(","))
 
 
 def _run(number: int, *harms: Harm) -> list[Result]:

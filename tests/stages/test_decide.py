@@ -52,7 +52,7 @@ def runs(draw: st.DrawFn) -> Run:
         SPEC, terminal=draw(st.booleans()), on_stop=draw(st.sampled_from(list(OnStop))),
         until=draw(st.sampled_from(["", "permissive", "confirming", "checking"])),
     )  # fmt: skip
-    proofs = {
+    proofs: dict[str, Proven] = {
         kind: Proven(t=NOW, of=kind, ok=draw(st.booleans()))
         for kind in draw(st.lists(st.sampled_from(list(ProofKind))))
     }
