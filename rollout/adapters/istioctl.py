@@ -52,8 +52,9 @@ class Istioctl:
         try:
             done = self._run(argv)
         except OSError as error:
+            absent = isinstance(error, FileNotFoundError)
             raise RolloutError(
-                f"istioctl cannot be started: {error.strerror or error}",
+                "no istioctl on PATH" if absent else f"istioctl cannot be started: {error.strerror or error}",
                 where=where,
                 next="install istioctl of the mesh's version, or leave the check out",
                 outcome=Outcome.CANNOT_SEE,

@@ -39,6 +39,7 @@ def migrated(args: Any, p: Ports) -> int:
     names = targets(p.cluster, args)
     book = playbook(args.playbook, args.extra_vars, names)
     screen = Screen(json=args.output == "json")
+    screen.named = len(names) > 1
     specs = {name: _spec(args, book, p, name, plan=False) for name in names}
     screen.lines([*_headed(specs[names[0]], "migrate", names, screen), *(f"warning: {w}" for w in book.warnings)])
     _confirm(args, names)

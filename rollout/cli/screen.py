@@ -45,6 +45,7 @@ class Screen:
         self._moving = sys.stderr.isatty() and not quiet
         self._beat: datetime | None = None
         self._told: set[str] = set()
+        self.named = False
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""
@@ -58,7 +59,7 @@ class Screen:
         if isinstance(event, Ticked):
             self._silent(event)
         if not self._quiet and not isinstance(event, Ended):
-            self.lines(text.event(before, after, event, self.style))
+            self.lines(text.event(before, after, event, self.style, named=self.named))
 
     def _silent(self, tick: Ticked) -> None:
         """Callers that stopped by themselves: said once, no reason to roll back."""

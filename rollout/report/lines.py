@@ -87,6 +87,8 @@ def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) 
         case Baselined():
             base = happened.baseline
             return f"baseline: {count(len(base.edges), 'edge')}, {count(len(base.workloads), 'workload')}", []
+        case Proven() if before and before.proven(happened.of) and happened.ok and after.state is State.WATCHING:
+            return "", []
         case Proven():
             mark = MARKS[Status.OK if happened.ok else Status.FAILED]
             verb = "proven" if happened.ok else "not proven"

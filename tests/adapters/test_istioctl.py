@@ -75,7 +75,7 @@ def test_findings_count_whatever_the_exit_status() -> None:
         (answering(1, b"[]", "Error: unknown flag"), "unknown flag"),
         (answering(0, b"no JSON"), "no JSON"),
         (answering(None, b""), "within 60 s"),
-        (Istioctl("/nosuch/istioctl"), "cannot be started: No such file"),
+        (Istioctl("/nosuch/istioctl"), "no istioctl on PATH"),
     ],
 )
 def test_failures_are_sentences(made: Istioctl, words: str) -> None:
