@@ -185,8 +185,8 @@ class Journal(Protocol):
         """All facts of a run, from the cluster. NotFound: there is none. RecordError: not a journal."""
         ...
 
-    def runs(self, namespace: str) -> tuple[str, ...]:
-        """The run ids whose ConfigMap lies in this namespace ('' for all), oldest first."""
+    def runs(self, namespace: str) -> tuple[tuple[str, str], ...]:
+        """Run ids and namespaces of the ConfigMaps in this namespace ('' for all), oldest first."""
         ...
 
     def request(self, run: str, namespace: str, request: Requested) -> None:

@@ -147,12 +147,12 @@ class ConfigMapJournal:
             self._runs[run] = Known(run, namespace, found.metadata.resource_version, lines_of(found))
         return facts
 
-    def runs(self, namespace: str) -> tuple[str, ...]:
-        """Run ids, oldest first."""
+    def runs(self, namespace: str) -> tuple[tuple[str, str], ...]:
+        """Run ids with their ConfigMap's namespace, oldest first."""
         found = self._cluster.list(ConfigMap, namespace=namespace, selector=SELECTOR)
         named = [c for c in found if c.name.startswith(PREFIX)]
         named.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name))
-        return tuple(c.name.removeprefix(PREFIX) for c in named)
+        return tuple((c.name.removeprefix(PREFIX), c.namespace) for c in named)
 
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Append a request behind whatever is there, with the next number."""

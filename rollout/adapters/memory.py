@@ -33,9 +33,9 @@ class MemoryJournal:
         """Facts and notes, as the mirror of a live run has them, for the report."""
         return tuple(self._runs[run][1]) if run in self._runs else ()
 
-    def runs(self, namespace: str) -> tuple[str, ...]:
-        """Run ids, oldest first."""
-        return tuple(run for run, (place, _) in self._runs.items() if namespace in ("", place))
+    def runs(self, namespace: str) -> tuple[tuple[str, str], ...]:
+        """Run ids with their namespace, oldest first."""
+        return tuple((run, place) for run, (place, _) in self._runs.items() if namespace in ("", place))
 
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Append it."""

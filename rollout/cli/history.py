@@ -16,11 +16,13 @@ def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run
         RecordError: a journal is forged or torn; its name stands in the sentence.
     """
     found = []
-    for run_id in journal.runs(record_namespace):
-        run = fold(journal.load(run_id, record_namespace))
-        if run.spec.run != run_id or run.spec.record_namespace != (record_namespace or run.spec.record_namespace):
-            raise RecordError(f"ConfigMap rollout-{run_id} holds the journal of {run.spec.run}",
-                              where=record_namespace, next="look who wrote it; nothing was changed")  # fmt: skip
+    for run_id, place in journal.runs(record_namespace):
+        run = fold(journal.load(run_id, place))
+        if run.spec.run != run_id or run.spec.record_namespace != place:
+            raise RecordError(
+                f"ConfigMap {place}/rollout-{run_id} holds the journal of {run.spec.run}",
+                next="look who wrote it; nothing was changed",
+            )
         authorise(run)
         if not namespace or run.spec.namespace == namespace:
             found.append(run)

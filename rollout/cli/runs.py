@@ -71,6 +71,7 @@ def _driven(args: Any, p: Ports, runs: list[Run], request: Requested | None) -> 
     taken: list[Run] = []
     with p.stopper:
         for run in runs:
+            p.metrics.default(run.spec.origin.prometheus)
             try:
                 p.lease.acquire(run.spec.namespace, run.id, takeover=True)
             except NotOurs as error:

@@ -23,11 +23,12 @@ from rollout.adapters.lease import KubernetesLease
 from rollout.adapters.mirror import state_folder
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.signals import Interrupted, Stopper
+from rollout.cli.metrics import NamedMetrics
 from rollout.errors import ClusterError, NotFound, UsageError
 from rollout.mesh.mesh_config import mesh_config
 from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import ConfigMap, Deployment
-from rollout.ports import Clock, Identity, Metrics
+from rollout.ports import Clock, Identity
 from rollout.record.spec import Origin
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Ports(msgspec.Struct):
     """Everything of one command that reaches outside."""
 
     cluster: KubernetesCluster
-    metrics: Metrics
+    metrics: NamedMetrics
     analyzer: Istioctl
     journal: ConfigMapJournal
     lease: KubernetesLease
@@ -140,18 +141,23 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
     identity = cluster.identity()
     istio, mesh = mesh_of(cluster)
-    if not prometheus:
+    if not prometheus and args.command in ("migrate", "plan"):
         raise UsageError(
-            "no Prometheus is named", where="--prometheus",
+            "no Prometheus is named",
+            where="--prometheus",
             next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
-        )  # fmt: skip
-    metrics = connect_metrics(
+        )
+    headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
+    metrics = NamedMetrics(
+        lambda address: connect_metrics(
+            address,
+            sleep=sleep,
+            raw_reply=cluster.raw_reply,
+            bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
+            ca_file=args.prometheus_ca or "",
+            headers=headers,
+        ),
         prometheus,
-        sleep=sleep,
-        raw_reply=cluster.raw_reply,
-        bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
-        ca_file=args.prometheus_ca or "",
-        headers=dict(_pair(text, "--prometheus-header") for text in args.prometheus_header),
     )
     stack.callback(metrics.close)
     stack.callback(cluster.close)

@@ -120,7 +120,7 @@ def test_a_journal_over_real_requests(cluster: KubernetesCluster, lab: LabServer
     there = journal.load(RUN, "production")
     assert [event.seq for event in there] == [1, 2, 3, 4]
     assert fold(there) == fold(journal.mirror.read(RUN))
-    assert journal.runs("") == journal.runs("production") == (RUN,)
+    assert journal.runs("") == journal.runs("production") == ((RUN, "production"),)
 
 
 def test_a_lease_over_real_requests(cluster: KubernetesCluster, lab: LabServer) -> None:

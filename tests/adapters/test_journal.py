@@ -351,7 +351,7 @@ def test_the_end_prunes_old_finished_runs_but_no_unfinished_one(cluster: Any, tm
                 name, NS, Moved(t=NOW, seq=2, from_=State.PLANNED, to=State.BLOCKED, why="no", outcome="BLOCKED")
             )
         made.append(name, NS, Ended(t=NOW, seq=3, outcome="BLOCKED"))
-    assert made.runs(NS) == (names[1], *names[4:])
+    assert made.runs(NS) == tuple((name, NS) for name in (names[1], *names[4:]))
     assert made.runs("") == made.runs(NS)
     assert made.runs("other") == ()
 
@@ -483,7 +483,7 @@ def test_a_memory_journal_keeps_facts_and_notes() -> None:
     memory.flush()
     assert [type(e) for e in memory.load(RUN, NS)] == [Started, Held, Requested]
     assert len(memory.everything(RUN)) == 4
-    assert memory.runs(NS) == (RUN,)
+    assert memory.runs(NS) == ((RUN, NS),)
     with pytest.raises(Exists):
         memory.create(started())
     with pytest.raises(NotFound):

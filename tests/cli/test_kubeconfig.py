@@ -50,3 +50,18 @@ def test_no_prometheus_is_a_usage_error(
         path.write_text(lab.kubeconfig, encoding="utf-8")
         assert main(["plan", "production", "--kubeconfig", str(path)]) == 2
         assert "SERVICE.NAMESPACE:PORT" in capsys.readouterr().err
+
+
+def test_a_rollback_at_night_needs_no_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rollout status` asks no Prometheus; `rollout rollback` takes the one in the record (NamedMetrics)."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Lab.start("oldest-policy-wins", start=datetime.now(UTC)) as lab:
+        assert main(["migrate", "production", "--yes", "--playbook", QUICK, "--lab", lab.api_url]) == 0
+        path = tmp_path / "config"
+        path.write_text(lab.kubeconfig, encoding="utf-8")
+        kubeconfig = ["--kubeconfig", str(path)]
+        assert main(["status", *kubeconfig]) == 0
+        assert "production" in capsys.readouterr().out
+        assert main(["rollback", "production", "--lab", lab.api_url]) == 5

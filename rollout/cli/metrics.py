@@ -1,0 +1,54 @@
+"""A Prometheus that is named by a flag, or later by the record of the run that is taken up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from rollout.adapters.prometheus import PrometheusMetrics
+from rollout.errors import MetricsUnreachable
+from rollout.ports import Answer, RangeAnswer
+
+
+class NamedMetrics:
+    """`ports.Metrics` over an address that may come late; without one every question is a sentence."""
+
+    def __init__(self, connect: Callable[[str], PrometheusMetrics], address: str) -> None:
+        """Connect at once where there is an address."""
+        self._connect = connect
+        self._inner = connect(address) if address else None
+
+    def default(self, address: str) -> None:
+        """Use this one unless another was named."""
+        if self._inner is None and address:
+            self._inner = self._connect(address)
+
+    def query(self, promql: str, at: datetime) -> Answer:
+        """Instant query."""
+        return self._named().query(promql, at)
+
+    def query_range(self, promql: str, start: datetime, end: datetime, step: float) -> RangeAnswer:
+        """Range query."""
+        return self._named().query_range(promql, start, end, step)
+
+    def now(self) -> datetime:
+        """Prometheus' own clock."""
+        return self._named().now()
+
+    def address(self) -> str:
+        """Where it is, '' without one."""
+        return self._inner.address() if self._inner else ""
+
+    def close(self) -> None:
+        """Close its connections."""
+        if self._inner is not None:
+            self._inner.close()
+
+    def _named(self) -> PrometheusMetrics:
+        if self._inner is None:
+            raise MetricsUnreachable(
+                "no Prometheus is named, and the record names none",
+                where="--prometheus",
+                next="--prometheus http://HOST:9090, or SERVICE.NAMESPACE:PORT through the API server",
+            )
+        return self._inner
