@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.checks.registry import checks
-from rollout.errors import Outcome, RolloutError, UsageError
+from rollout.errors import Outcome, Rejected, RolloutError, UsageError
 from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import Namespace
 from rollout.playbook.loader import load
@@ -55,7 +55,10 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     """The namespaces that names, globs and the selector mean, in the order given."""
     if not (args.namespaces or args.selector or args.all_namespaces):
         raise UsageError("no namespace is named", next=f"rollout {args.command} NAMESPACE, or -l SELECTOR")
-    known = cluster.list(Namespace, selector=args.selector)
+    try:
+        known = cluster.list(Namespace, selector=args.selector)
+    except Rejected as error:
+        raise UsageError(f"{args.selector!r} is no label selector: {error.problem}", where="-l") from error
     names = [ns.name for ns in known]
     chosen: list[str] = []
     for pattern in args.namespaces:
@@ -73,6 +76,9 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
         if ns.name in chosen and (ns.status.phase == "Terminating" or ns.metadata.deletion_timestamp):
             raise RolloutError(f"namespace {ns.name} is being deleted", outcome=Outcome.BLOCKED,
                                next=f"kubectl get namespace {ns.name} -o yaml")  # fmt: skip
+    if not chosen:
+        raise UsageError("no namespace matches", where=f"-l {args.selector}" if args.selector else "--all-namespaces",
+                         next="kubectl get namespaces --show-labels")  # fmt: skip
     return list(dict.fromkeys(chosen))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rollout.errors import ClusterError, RecordError, UsageError
 from rollout.lifecycle.writes import authorise
 from rollout.ports import Journal
@@ -43,13 +45,19 @@ def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run |
     return next((run for run in reversed(found) if not run.finished or run.state is State.ROLLBACK_FAILED), None)
 
 
+def run_namespace(name: str) -> str:
+    """The namespace that a run's id begins with, or the name itself."""
+    as_id = re.fullmatch(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}", name)
+    return as_id[1] if as_id else name
+
+
 def find(journal: Journal, name: str, record_namespace: str) -> Run:
     """A run by its id, or the newest one of a namespace.
 
     Raises:
         UsageError: there is none.
     """
-    namespace = record_namespace or (name if "-20" not in name else name.rsplit("-", 3)[0])
+    namespace = record_namespace or run_namespace(name)
     for run in reversed(runs_of(journal, "", namespace)):
         if name in (run.id, run.spec.namespace):
             return run

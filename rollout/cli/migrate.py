@@ -96,7 +96,7 @@ def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
     run_id = old.id if old else wanted.run
     p.lease.acquire(wanted.namespace, run_id, takeover=True)
     if old is not None:
-        screen.lines([f"Run {old.id} of {wanted.namespace} is not finished: going on with it, with its own assignment"])
+        screen.say(f"Run {old.id} of {wanted.namespace} is not finished: going on with it, with its own assignment")
         return io_of(p, screen).append(old, Resumed(t=p.clock.now(), by=p.identity.user))
     first = Started(t=wanted.started, seq=1, spec=wanted)
     p.journal.create(first)

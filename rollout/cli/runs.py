@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from rollout.cli.history import find, runs_of
 from rollout.cli.migrate import io_of, report
 from rollout.cli.screen import Screen
-from rollout.cli.wiring import Ports, ports
+from rollout.cli.wiring import Ports, me, ports
 from rollout.errors import NotOurs, Outcome, UsageError
 from rollout.lifecycle.loop import drive
 from rollout.record.events import Requested, RequestKind, Resumed
@@ -56,11 +55,11 @@ def rollback(args: Any) -> int:
         raise UsageError("no run or namespace is named", next="rollout rollback NAMESPACE")
     with ports(args) as p:
         run = find(p.journal, args.run, args.state_namespace)
-        request = Requested(t=p.clock.now(), kind=RequestKind.ROLL_BACK, by=getpass.getuser(), to_start=args.to_start)
+        request = Requested(t=p.clock.now(), kind=RequestKind.ROLL_BACK, by=me(), to_start=args.to_start)
         holder = p.lease.holder(run.spec.namespace)
         if holder is not None and not run.ended:
             p.journal.request(run.id, run.spec.record_namespace, request)
-            Screen().lines([f"asked {holder[0]} to roll back; its lease runs until {holder[1]:%H:%M:%S}"])
+            Screen().say(f"asked {holder[0]} to roll back; its lease runs until {holder[1]:%H:%M:%S}")
             return Outcome.DONE.exit_code
         return _driven(args, p, [run], request)
 
@@ -96,7 +95,7 @@ def request(args: Any) -> int:
         p.journal.request(
             run.id,
             run.spec.record_namespace,
-            Requested(t=p.clock.now(), kind=kinds[args.command], by=getpass.getuser(), task=task, reason=args.reason),
+            Requested(t=p.clock.now(), kind=kinds[args.command], by=me(), task=task, reason=args.reason),
         )
-        Screen().lines([f"{args.command}: written into {run.id}. Next: rollout resume {run.id}, if nobody works on it"])
+        Screen().say(f"{args.command}: written into {run.id}. Next: rollout resume {run.id}, if nobody works on it")
     return Outcome.DONE.exit_code

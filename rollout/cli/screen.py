@@ -47,6 +47,10 @@ class Screen:
         self._told: set[str] = set()
         self.named = False
 
+    def say(self, sentence: str) -> None:
+        """One sentence, wrapped."""
+        self.lines(wrap(sentence, self.style, rest="    "))
+
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""
         self._clear()
@@ -76,13 +80,14 @@ class Screen:
         active = list(runs)
         if not active:
             return
-        line = text.progress(active[0], now, self.style, detail=next(iter(why), ""))
+        wide = self.style if self._moving else Style(width=400, ascii=self.style.ascii)
+        line = text.progress(active[0], now, wide, detail=next(iter(why), ""))
         if self._moving:
             sys.stderr.write("\r\x1b[K" + line[: self.style.columns - 1])
             sys.stderr.flush()
         elif self._beat is None or now - self._beat >= HEARTBEAT:
             self._beat = now
-            self.lines([f"{now:%H:%M:%S} {line}"])
+            self.lines(wrap(f"{now:%H:%M:%S} {line}", self.style, rest=" " * 25))
 
     def _clear(self) -> None:
         if self._moving:

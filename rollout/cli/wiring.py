@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -161,7 +162,7 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     )
     stack.callback(metrics.close)
     stack.callback(cluster.close)
-    holder = f"{getpass.getuser()}@{socket.gethostname()}"
+    holder = f"{me()}@{socket.gethostname()}"
     return Ports(
         cluster=cluster,
         metrics=metrics,
@@ -175,6 +176,14 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         istio=istio,
         lab=lab,
     )
+
+
+def me() -> str:
+    """Who types; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
 
 
 def _secret(path: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,7 +11,7 @@ import msgspec
 
 from rollout.errors import ClusterError, NotOurs
 from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics
-from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Requested
+from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Noted, Requested
 from rollout.record.run import Run, apply
 from rollout.world.collector import collect
 from rollout.world.reads import Read
@@ -98,6 +99,7 @@ class IO:
             return run
         while True:
             numbered = msgspec.structs.replace(event, seq=run.seq + 1)
+            apply(run, numbered)  # what the table of states refuses must not reach the journal
             try:
                 self._save(run, numbered)
             except Heard as heard:
@@ -121,11 +123,24 @@ class IO:
                 waiting.pop(0)
             self._journal.append(run.id, run.spec.record_namespace, event)
             self._unsaved_since = None
-        except ClusterError:
+        except ClusterError as error:
             if run.flip is None and not any(w.undone for w in run.writes):
                 raise
+            if not self._unsaved.get(run.id):
+                said = f"the journal cannot be written, the mirror has it: {error.problem}"
+                self._listener.event(run, run, Noted(t=self.now(), seq=run.seq, text=said))
             self._unsaved.setdefault(run.id, []).append(event)
             self._unsaved_since = self._unsaved_since or self.now()
+
+    def unsaved(self, run: Run) -> bool:
+        """Facts of the run are not in the cluster's journal yet; they are tried again now."""
+        waiting = self._unsaved.get(run.id, [])
+        with suppress(ClusterError, Heard):
+            while waiting:
+                self._journal.append(run.id, run.spec.record_namespace, waiting[0])
+                waiting.pop(0)
+            self._unsaved_since = None
+        return bool(waiting)
 
     def unsaved_too_long(self) -> bool:
         """The journal was not writable for the blind deadline."""

@@ -47,16 +47,19 @@ def drive(runs: Sequence[Run], io: IO) -> list[Run]:
 
 def _decided(run: Run, world: World, now: datetime, io: IO) -> Step:
     """A bug after the flip takes the flip back instead of leaving it unwatched."""
-    if run.flip is not None and io.unsaved_too_long() and run.state is not State.ROLLING_BACK:
+    if run.flip is not None and io.unsaved_too_long() and run.state in (State.ENFORCING, State.WATCHING):
         return Move(State.ROLLING_BACK, "the journal could not be written for the blind deadline")
     try:
-        return decide(run, world, now)
+        step = decide(run, world, now)
     except RolloutError:
         raise
     except Exception as error:
         if run.flip is None or trigger(run.state, State.ROLLING_BACK) is None:
             raise
         return Move(State.ROLLING_BACK, f"unexpected error: {error!r}")
+    if isinstance(step, Move) and step.to is State.ENFORCED and io.unsaved(run):
+        return Wait(now + RETRY, "the end is not recorded yet: the journal cannot be written")
+    return step
 
 
 def _guarded(run: Run, step: Step, io: IO) -> Run:

@@ -237,6 +237,7 @@ def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one cas
                 resumed=event.t,
                 gap=event.gap_from or run.updated,
                 stop=None,
+                roll_back=None if run.outcome else run.roll_back,
                 held="" if run.held == "stop" else run.held,
             )
         case Started():

@@ -55,6 +55,8 @@ TABLE: tuple[tuple[str, State, State], ...] = (
     ("assume", S.BLOCKED, S.ENFORCING),
     ("assume", S.BLOCKED, S.WATCHING),
     ("roll_back", S.PERMISSIVE, S.ROLLING_BACK),
+    ("roll_back", S.CONFIRMING, S.ROLLING_BACK),
+    ("roll_back", S.CHECKING, S.ROLLING_BACK),
     ("roll_back", S.ENFORCING, S.ROLLING_BACK),
     ("roll_back", S.WATCHING, S.ROLLING_BACK),
     ("roll_back", S.ENFORCED, S.ROLLING_BACK),

@@ -163,7 +163,7 @@ def _deed(write: Write, style: Style) -> str:
 def _undo(run: Run, write: Write) -> str:
     back = write.change.inverse
     if back.after is None:
-        return f"`rollout rollback {run.id} --to-start` deletes it, if no effective mode changes"
+        return f"`rollout rollback {run.spec.namespace} --to-start` deletes it, if no effective mode changes"
     rows = lifecycle.fields(back)
     if len(rows) == 1 and rows[0][0] == "spec.mtls.mode":
         return f"mode back to {rows[0][2]}"

@@ -87,11 +87,15 @@ def _asked(run: Run) -> Step | None:
     if wanted is None:
         return None
     leave = run.roll_back is None and run.spec.on_stop is OnStop.LEAVE
-    if run.flip is not None or (run.roll_back and run.to_undo):
+    standing = run.flip or (run.to_undo if run.roll_back else None)
+    if standing is not None and trigger(run.state, State.ROLLING_BACK) is not None:
         if not leave:
             return Move(State.ROLLING_BACK, f"{wanted.kind} by {wanted.by or 'a signal'}")
         return End(_stopped(run), f"{run.spec.namespace} refuses plaintext and nobody watches it",
                    f"rollout resume {run.id}")  # fmt: skip
+    if run.roll_back is not None:
+        sentence = f"{run.spec.namespace} was not flipped, so there is nothing to take back"
+        return End(Outcome.PAUSED, sentence, f"rollout resume {run.id}")
     return End(_stopped(run), f"{run.spec.namespace} was not flipped", f"rollout resume {run.id}")
 
 
@@ -146,7 +150,7 @@ def _onward(run: Run, step: Move, now: datetime) -> Step:
     if run.spec.plan or run.flip is not None:
         return step
     reached = {"permissive": State.PERMISSIVE, "confirming": State.CONFIRMING, "checking": State.CHECKING}
-    if reached.get(run.spec.until) is run.state:
+    if reached.get(run.spec.until) is run.state and run.resumed is None:
         sentence = f"{run.spec.namespace} accepts both: stopped after {run.state} as asked"
         return End(Outcome.PAUSED, sentence, f"rollout resume {run.id}")
     if step.to is State.ENFORCING and run.spec.task("strict") is None:

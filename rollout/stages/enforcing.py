@@ -41,7 +41,7 @@ def _after(args: Strict, run: Run, world: World, flip: Write, written: datetime,
         detail = words or "server dry run of the undo: accepted"
         return Learn((Proven(t=now, of=ProofKind.UNDO, ok=not words, detail=detail),))
     if not run.proven(ProofKind.PROPAGATION, written):
-        answer = proven_by_proxies(run, world, written, now, args.propagation)
+        answer = proven_by_proxies(run, world, written, now, args.propagation, flip.change)
         if isinstance(answer, Wait):
             return answer
         if not answer.ok:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from rollout.errors import Outcome
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Pod
+from rollout.record import run as record
 from rollout.record.events import Checked, ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
@@ -33,7 +34,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     args = arguments(run, "permissive", Permissive)
     raised = run.raised
     if raised is not None and raised.done and not run.spec.plan and not run.proven(ProofKind.DRAIN, raised.done):
-        return _after_raise(args, run, world, raised.done, now)
+        return _after_raise(args, run, world, raised, raised.done, now)
     written = max((w.done for w in run.writes if w.done), default=None)
     since = max(now - FRESH, written) if written else now - FRESH
     world.need(*everything(run), Objects(Pod), Objects(PeerAuthentication), since=since)
@@ -54,8 +55,10 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     return Move(State.CONFIRMING, facts=facts)
 
 
-def _after_raise(args: Permissive, run: Run, world: World, written: datetime, now: datetime) -> Step:
-    answer = proven_by_proxies(run, world, written, now, args.propagation)
+def _after_raise(
+    args: Permissive, run: Run, world: World, raised: record.Write, written: datetime, now: datetime
+) -> Step:
+    answer = proven_by_proxies(run, world, written, now, args.propagation, raised.change)
     match answer:
         case Proven(ok=True):
             over = written + timedelta(seconds=run.spec.drain)

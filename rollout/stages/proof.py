@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import Pod
+from rollout.record.change import Change
 from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run
-from rollout.stages.context import proxies
+from rollout.stages.context import modes, proxies
 from rollout.stages.step import Wait
 from rollout.world.reads import Objects, Propagation, PropagationAnswer
 from rollout.world.world import Unreadable, World
@@ -23,6 +25,7 @@ def proven_by_proxies(
     written: datetime,
     now: datetime,
     budget: timedelta,
+    change: Change,
     kind: ProofKind = ProofKind.PROPAGATION,
     *,
     untouched_since: datetime | None = None,
@@ -38,7 +41,8 @@ def proven_by_proxies(
     """
     question = Propagation(run.spec.namespace, written, run.spec.metrics_match)
     world.need(question, Objects(Pod), since=max(written, now - POLL + timedelta(seconds=1)))
-    wanted = {pod.name for pod in proxies(run, world, before=written)}
+    world.need(Objects(PeerAuthentication), since=written)
+    wanted = {pod.name for pod in proxies(run, world, before=written)} & _concerned(run, world, change)
     answer: PropagationAnswer | Unreadable = world.get(question)
     took = f"{(now - written).total_seconds():.0f}s"
     if isinstance(answer, Unreadable):
@@ -56,6 +60,12 @@ def proven_by_proxies(
     if now >= written + budget:
         return Proven(t=now, of=kind, ok=False, detail=f"{detail}; limit {budget}")
     return Wait(min(now + POLL, written + budget), detail)
+
+
+def _concerned(run: Run, world: World, change: Change) -> set[str]:
+    """The pods whose listener the change moves: identical content moves no counter (facts: observed.md b)."""
+    here, there = modes(run, world.after(change)), modes(run, world.after(change.inverse))
+    return {pod for pod, port in here.keys() | there.keys() if here.get((pod, port)) != there.get((pod, port))}
 
 
 def _untouched(run: Run, world: World, since: datetime, now: datetime) -> set[str]:

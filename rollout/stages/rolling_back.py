@@ -43,7 +43,9 @@ def _proof(run: Run, world: World, undone: datetime, now: datetime, budget: time
     last = next(w for w in run.writes if w.undone == undone)
     if last.change.before is None:
         return Learn((Proven(t=now, of=ProofKind.UNDO_PROPAGATION, ok=True, detail="no effective mode changed"),))
-    answer = proven_by_proxies(run, world, undone, now, budget, ProofKind.UNDO_PROPAGATION, untouched_since=overtaken)
+    answer = proven_by_proxies(
+        run, world, undone, now, budget, last.change.inverse, ProofKind.UNDO_PROPAGATION, untouched_since=overtaken
+    )
     if isinstance(answer, Wait):
         return answer
     if not answer.ok:

@@ -49,7 +49,7 @@ def _means(
         return Move(State.BLOCKED, missing.reason, missing.outcome, facts=(shown,))
     if missing:
         names = "; ".join(str(right) for right in missing)
-        why = f"a right is missing: {names}. Next: rollout rbac | kubectl apply -f -"
+        why = f"a right is missing: {names} (rollout rbac prints them all)"
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     heir = successor(run, world)
     if run.spec.require_guard and not heir:
@@ -81,7 +81,7 @@ def refused(run: Run) -> str:
     if name == run.spec.root_namespace:
         return f"{name} is MeshConfig.rootNamespace: a policy there would flip the whole mesh"
     if name in SYSTEM and not run.spec.allow_system:
-        return f"{name} is a system namespace. Next: think again, or add --allow-system"
+        return f"{name} is a system namespace; --allow-system takes it all the same"
     return ""
 
 
@@ -103,7 +103,7 @@ def unchanged(run: Run, world: World, shown: Checked) -> Step:
     policy = deciding(run, world)
     ours = policy is not None and policy.mode is Mode.STRICT and "rollout" in managers(policy)[:1]
     if ours and not run.spec.enforced_before:
-        why = "STRICT by rollout, but no record says that it was watched to the end. Next: rollout resume, or rollback"
+        why = f"{policy.ref} is STRICT by rollout, but no record says that it was watched to the end" if policy else ""
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(shown,))
 
@@ -121,9 +121,7 @@ def foreign(run: Run, world: World) -> str:
         if found.heals
         else "or --override-owner"
     )
-    return (
-        f"{policy.ref} is owned by {found.name} ({found.because}). Next: commit spec.mtls.mode: {wanted} there; {heals}"
-    )
+    return f"{policy.ref} is owned by {found.name} ({found.because}): commit spec.mtls.mode: {wanted} there; {heals}"
 
 
 def blocked(results: list[CheckResult], facts: tuple[Checked, ...]) -> Step:

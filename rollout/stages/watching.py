@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
 from rollout.judge.verdict import judge
+from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.judgement import Judgement, Observation, Verdict
-from rollout.model.kubernetes import Node, Object
+from rollout.model.kubernetes import Node, Object, Pod
 from rollout.record.events import Fact, Note, ProofKind, Proven, Ticked, Ticks
 from rollout.record.run import Run
 from rollout.record.spec import Task
 from rollout.record.state import State
 from rollout.stages.arguments import OnBlind, Watch
-from rollout.stages.context import arguments, refusal
+from rollout.stages.context import arguments, modes, refusal
 from rollout.stages.rights import WATCHED
 from rollout.stages.step import Learn, Move, Step, Wait
 from rollout.world.reads import DryRun, Objects, Observed
@@ -33,7 +34,8 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     """One tick when it is due. A tick that comes late (a gap) looks at all of the time since the last one."""
     args = arguments(run, "watch", Watch)
     if run.watch.sight >= args.for_.total_seconds() and not unapproved(run):
-        return _over(run)
+        world.need(Objects(PeerAuthentication), Objects(Pod), since=run.watch.due)
+        return _over(run, world)
     step = interval(args, run)
     last = run.watch.due or run.watch.began or run.entered
     due = last + step
@@ -107,7 +109,18 @@ def _undo_proof(run: Run, world: World, now: datetime) -> tuple[Proven, ...]:
     return (Proven(t=now, of=ProofKind.UNDO, ok=not words, detail=words or "server dry run of the undo: accepted"),)
 
 
-def _over(run: Run) -> Step:
+def _loosened(run: Run, world: World) -> str:
+    """A port that somebody opened since the flip; those that an exemption names were open before."""
+    if any(f.waived.startswith("exempt") for r in run.checks for f in r.findings):
+        return ""
+    found = modes(run, world).items()
+    loose = sorted(f"{pod}:{port}" if port else pod for (pod, port), mode in found if mode is not Mode.STRICT)
+    return f"{len(loose)} ports are not STRICT any more, by another policy: {', '.join(loose[:3])}" if loose else ""
+
+
+def _over(run: Run, world: World) -> Step:
+    if why := _loosened(run, world):
+        return Move(State.OVERRIDDEN, why, Outcome.OVERRIDDEN)
     if not run.watch.traffic:
         return Move(State.ENFORCED, "watched to the end; there was no traffic to judge", Outcome.UNOBSERVED)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
