@@ -94,6 +94,8 @@ def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
     """A new run, or the unfinished one of the namespace with its own spec."""
     old = unfinished(p.journal, wanted.namespace, wanted.record_namespace)
     run_id = old.id if old else wanted.run
+    if old is not None:
+        refuse_others(old.spec, wanted)
     p.lease.acquire(wanted.namespace, run_id, takeover=True)
     if old is not None:
         screen.say(f"Run {old.id} of {wanted.namespace} is not finished: going on with it, with its own assignment")
@@ -103,6 +105,28 @@ def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
     run = begin(first)
     screen.event(run, run, first)
     return run
+
+
+#: What the command line or the playbook says of a run, and a run that goes on keeps.
+ASSIGNED = (
+    "tasks", "waivers", "exemptions", "fixed", "until", "on_stop", "max_duration", "permissive_since", "metrics_match",
+    "allow_idle", "allow_system", "override_owner", "require_guard",
+)  # fmt: skip
+
+
+def refuse_others(old: Spec, wanted: Spec) -> None:
+    """An unfinished run goes on with its own assignment: another one is refused, not mixed in.
+
+    Raises:
+        UsageError: with the parts that differ.
+    """
+    other = [name for name in ASSIGNED if getattr(old, name) != getattr(wanted, name)]
+    if other:
+        raise UsageError(
+            f"{old.run} is not finished, and was begun with other {', '.join(other)}",
+            limit="an unfinished run goes on with its own assignment",
+            next=f"rollout resume {old.run}, or rollout rollback {old.run}",
+        )
 
 
 def _confirm(args: Any, names: list[str]) -> None:

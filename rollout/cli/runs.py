@@ -78,7 +78,7 @@ def _driven(args: Any, p: Ports, runs: list[Run], request: Requested | None) -> 
                 if len(runs) == 1:
                     raise
                 continue
-            known = io.append(run, Resumed(t=p.clock.now(), by=p.identity.user))
+            known = io.append(run, Resumed(t=p.clock.now(), by=p.identity.user, onward=request is None))
             if request is not None:
                 known = io.append(known, msgspec.structs.replace(request))
             taken.append(known)

@@ -188,9 +188,10 @@ class Ended(Event, frozen=True, tag="end"):
 
 
 class Resumed(Event, frozen=True, tag="resumed"):
-    """Another process took the run up."""
+    """Another process took the run up; `onward`: somebody said to go on behind where `until` had it stop."""
 
     by: str
+    onward: bool = False
     gap_from: datetime | None = None
 
 

@@ -104,6 +104,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str = ""
     next: str = ""
     resumed: datetime | None = None
+    onward: bool = False
     gap: datetime | None = None
 
     @property
@@ -235,6 +236,7 @@ def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one cas
                 sentence="",
                 next="",
                 resumed=event.t,
+                onward=event.onward,
                 gap=event.gap_from or run.updated,
                 stop=None,
                 roll_back=None if run.outcome else run.roll_back,

@@ -150,7 +150,7 @@ def _onward(run: Run, step: Move, now: datetime) -> Step:
     if run.spec.plan or run.flip is not None:
         return step
     reached = {"permissive": State.PERMISSIVE, "confirming": State.CONFIRMING, "checking": State.CHECKING}
-    if reached.get(run.spec.until) is run.state and run.resumed is None:
+    if reached.get(run.spec.until) is run.state and not run.onward:
         sentence = f"{run.spec.namespace} accepts both: stopped after {run.state} as asked"
         return End(Outcome.PAUSED, sentence, f"rollout resume {run.id}")
     if step.to is State.ENFORCING and run.spec.task("strict") is None:

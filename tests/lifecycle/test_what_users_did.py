@@ -89,6 +89,15 @@ def test_resume_goes_on_after_until(lab: Lab, until: str) -> None:
     assert run(lab, "resume", "production") == 0
 
 
+def test_the_same_until_again_stops_there_again(lab: Lab) -> None:
+    """A pipeline that says `--until checking` every night never flips; another assignment is refused."""
+    for _ in range(2):
+        assert run(lab, "migrate", "production", "--until", "checking") == 7
+    assert run(lab, "migrate", "production") == 2
+    real = [w for w in lab.store.writes if not w.dry_run and w.resource == "peerauthentications"]
+    assert not [w for w in real if "STRICT" in str(w.body)]
+
+
 def test_a_rollback_of_a_paused_run_says_so_and_is_over(lab: Lab) -> None:
     """Nothing to take back: 7, and resume still goes on."""
     assert run(lab, "migrate", "production", "--until", "checking") == 7
