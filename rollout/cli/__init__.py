@@ -20,7 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = import_module(f"rollout.cli.{args.module}")
         code: int = getattr(command, args.function)(args)
     except RolloutError as error:
-        sys.stderr.write("\n".join(["rollout: " + error.lines()[0], *error.lines()[1:]]) + "\n")
+        first, *rest = error.lines()
+        sys.stderr.write("\n".join(_wrapped([f"rollout: {first}", *rest])) + "\n")
         return error.outcome.exit_code
     except KeyboardInterrupt:
         return Outcome.INTERRUPTED.exit_code
@@ -30,6 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence and a file instead of a traceback
         return _bug(error)
     return code
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    from rollout.cli.screen import style
+    from rollout.report.text import problem
+
+    return problem(lines, style(sys.stderr))
 
 
 def state_home() -> Path:

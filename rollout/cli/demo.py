@@ -11,7 +11,7 @@ from typing import Any
 from rollout.adapters.mirror import state_folder
 from rollout.cli.migrate import migrated, planned_on
 from rollout.cli.parser import parser
-from rollout.cli.wiring import with_lab
+from rollout.cli.wiring import connected
 from rollout.errors import Outcome
 
 #: (scenario, namespace) of the namespaces that the acts play in.
@@ -51,7 +51,7 @@ def _act(number: int, title: str, command: str) -> None:
 def _run(lab: Any, argv: list[str]) -> int:
     args = parser().parse_args([*argv, "--lab", "running"])
     with ExitStack() as stack:
-        p = with_lab(args, lab, stack)
+        p = connected(args, lab, stack)
         code = planned_on(args, p) if args.command == "plan" else migrated(args, p)
     sys.stdout.write(f"(exit {code})\n")
     return code

@@ -46,6 +46,9 @@ def resume(args: Any) -> int:
             runs = [run for run in _all(args, p) if not run.finished or run.state is State.ROLLBACK_FAILED]
         else:
             runs = [find(p.journal, args.run, args.state_namespace)]
+        if not runs:
+            Screen().say("no run is unfinished")
+            return Outcome.DONE.exit_code
         return _driven(args, p, runs, None)
 
 

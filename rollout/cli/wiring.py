@@ -108,7 +108,7 @@ def ports(args: Any) -> Iterator[Ports]:
         lab = Running(running) if running.startswith("http://") else None
         if lab is None and running:
             lab = stack.enter_context(_lab(running))
-        yield _connected(args, lab, stack)
+        yield connected(args, lab, stack)
 
 
 @contextmanager
@@ -119,12 +119,8 @@ def _lab(scenario: str) -> Iterator[Any]:
         yield lab
 
 
-def with_lab(args: Any, lab: Any, stack: ExitStack) -> Ports:
-    """Ports on a lab that runs already."""
-    return _connected(args, lab, stack)
-
-
-def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
+def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
+    """Ports on a cluster, or (`lab`) on a lab that runs; closed with the stack."""
     stopper = Stopper(terminal=sys.stdin is not None and sys.stdin.isatty())
     clock: SystemClock | LabClock
     kubeconfig, context, prometheus = args.kubeconfig, args.context, args.prometheus
@@ -142,24 +138,7 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
     identity = cluster.identity()
     istio, mesh = mesh_of(cluster)
-    if not prometheus and args.command in ("migrate", "plan"):
-        raise UsageError(
-            "no Prometheus is named",
-            where="--prometheus",
-            next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
-        )
-    headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
-    metrics = NamedMetrics(
-        lambda address: connect_metrics(
-            address,
-            sleep=sleep,
-            raw_reply=cluster.raw_reply,
-            bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
-            ca_file=args.prometheus_ca or "",
-            headers=headers,
-        ),
-        prometheus,
-    )
+    metrics = _metrics(args, prometheus, cluster, sleep)
     stack.callback(metrics.close)
     stack.callback(cluster.close)
     holder = f"{me()}@{socket.gethostname()}"
@@ -175,6 +154,27 @@ def _connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         mesh=mesh,
         istio=istio,
         lab=lab,
+    )
+
+
+def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Callable[[float], None]) -> NamedMetrics:
+    if not prometheus and args.command in ("migrate", "plan"):
+        raise UsageError(
+            "no Prometheus is named",
+            where="--prometheus",
+            next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
+        )
+    headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
+    return NamedMetrics(
+        lambda address: connect_metrics(
+            address,
+            sleep=sleep,
+            raw_reply=cluster.raw_reply,
+            bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
+            ca_file=args.prometheus_ca or "",
+            headers=headers,
+        ),
+        prometheus,
     )
 
 

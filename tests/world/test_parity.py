@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from rollout.world.queries import RESULT, examples
 from tests.real.prometheus.parity import Question, differences
 from tests.real.prometheus.remote_write import Samples
-from tests.real.prometheus.server import RealPrometheus, Unavailable, find_binary
+from tests.real.prometheus.server import RealPrometheus, binary_or_skip
 from tests.world.mesh_fakes import istio_labels
 
 pytestmark = pytest.mark.prometheus
@@ -39,13 +38,7 @@ PROXY = {
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RealPrometheus]:
     """An empty one; without a binary the test is skipped, and fails where CI=true promises one."""
-    try:
-        binary = find_binary()
-    except Unavailable as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    with RealPrometheus(binary, tmp_path / "prometheus") as started:
+    with RealPrometheus(binary_or_skip(), tmp_path / "prometheus") as started:
         yield started
 
 

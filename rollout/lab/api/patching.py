@@ -13,7 +13,7 @@ from rollout.lab.api.objects import bare, present
 from rollout.lab.api.patches import json_patch, merge
 from rollout.lab.api.reading import unsupported_media, wrong_kind
 from rollout.lab.api.routes import Route
-from rollout.lab.api.schema import unknown_fields
+from rollout.lab.api.schema import META_ORDER, unknown_fields
 from rollout.lab.api.status import ApiError, Json, bad_request, bad_value, invalid
 from rollout.lab.api.strategic import strategic_merge
 
@@ -21,23 +21,6 @@ _JSON = "application/json-patch+json"
 _MERGE = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-_META_ORDER = [
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "labels",
-    "annotations",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-]
 _ENTRY_ORDER = ["manager", "operation", "apiVersion", "time", "fieldsType", "fieldsV1", "subresource"]
 
 
@@ -134,7 +117,7 @@ def _ordered(made: Json, *, custom: bool) -> Json:
     if custom:
         return result
     meta = result.get("metadata") or {}
-    result["metadata"] = {key: meta[key] for key in _META_ORDER if key in meta}
+    result["metadata"] = {key: meta[key] for key in META_ORDER if key in meta}
     entries = meta.get("managedFields")
     if entries:
         result["metadata"]["managedFields"] = [

@@ -76,25 +76,25 @@ SCHEMAS: dict[str, Schema] = {
     "Lease": LEASE,
     "Namespace": NAMESPACE,
 }
-_META = frozenset(
-    [
-        "name",
-        "generateName",
-        "namespace",
-        "selfLink",
-        "uid",
-        "resourceVersion",
-        "generation",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "labels",
-        "annotations",
-        "ownerReferences",
-        "finalizers",
-        "managedFields",
-    ]
-)
+#: The fields of metadata, in the order in which a server writes them.
+META_ORDER = [
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+]
+_META = frozenset(META_ORDER)
 _CONFIG_LIMIT = 1048576
 _STOPPERS = ("FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueTooLong")
 _UNCHECKED = Cause(

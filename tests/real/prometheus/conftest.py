@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,18 +9,13 @@ import pytest
 
 from tests.real.prometheus.parity import Question, differences
 from tests.real.prometheus.remote_write import Samples
-from tests.real.prometheus.server import RealPrometheus, Unavailable, find_binary
+from tests.real.prometheus.server import RealPrometheus, binary_or_skip
 
 
 @pytest.fixture(scope="session")
 def prometheus_binary() -> Path:
     """The binary; without one the test is skipped, and fails where CI=true promises one."""
-    try:
-        return find_binary()
-    except Unavailable as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    return binary_or_skip()
 
 
 @pytest.fixture(scope="session")
