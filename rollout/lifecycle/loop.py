@@ -47,7 +47,8 @@ def drive(runs: Sequence[Run], io: IO) -> list[Run]:
 
 def _decided(run: Run, world: World, now: datetime, io: IO) -> Step:
     """A bug after the flip takes the flip back instead of leaving it unwatched."""
-    if run.flip is not None and io.unsaved_too_long() and run.state in (State.ENFORCING, State.WATCHING):
+    unsafe = (State.ENFORCING, State.WATCHING, State.ENFORCED)
+    if run.flip is not None and io.unsaved_too_long() and run.state in unsafe:
         return Move(State.ROLLING_BACK, "the journal could not be written for the blind deadline")
     try:
         step = decide(run, world, now)
@@ -57,7 +58,8 @@ def _decided(run: Run, world: World, now: datetime, io: IO) -> Step:
         if run.flip is None or trigger(run.state, State.ROLLING_BACK) is None:
             raise
         return Move(State.ROLLING_BACK, f"unexpected error: {error!r}")
-    if isinstance(step, Move) and step.to is State.ENFORCED and io.unsaved(run):
+    ends = step.to is State.ENFORCED if isinstance(step, Move) else isinstance(step, End) and run.flip is not None
+    if ends and run.state in unsafe and io.unsaved(run):
         return Wait(now + RETRY, "the end is not recorded yet: the journal cannot be written")
     return step
 
@@ -143,7 +145,8 @@ def _undo_recorded(run: Run, result: Result, io: IO) -> Run:
     if result.failed is FailureKind.FOREIGN:
         moved = Moved(t=now, from_=run.state, to=State.OVERRIDDEN, why=result.reason, outcome=Outcome.OVERRIDDEN.name)
         return io.append(run, moved)
-    io.sleep([run], [result.reason], now + RETRY)
+    if result.failed is not FailureKind.DENIED:
+        io.sleep([run], [result.reason], now + RETRY)
     return run
 
 

@@ -118,7 +118,9 @@ def _failed(change: Change, error: ClusterError) -> Result:
             kind = FailureKind.CONFLICT
         case NotFound():
             kind = FailureKind.FOREIGN
-        case Rejected() | Forbidden() | Unauthorized():
+        case Forbidden() | Unauthorized():
+            kind = FailureKind.DENIED
+        case Rejected():
             kind = FailureKind.REFUSED
         case _:
             kind = FailureKind.UNSURE

@@ -75,9 +75,10 @@ class Done(Event, frozen=True, tag="done"):
 
 
 class FailureKind(StrEnum):
-    """Why a write did not happen, or is not known to have."""
+    """Why a write did not happen, or is not known to have; `denied` is 401 or 403: these credentials never may."""
 
     REFUSED = "refused"
+    DENIED = "denied"
     CONFLICT = "conflict"
     FOREIGN = "foreign"
     UNSURE = "unsure"

@@ -106,6 +106,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     resumed: datetime | None = None
     onward: bool = False
     gap: datetime | None = None
+    denied: str = ""
 
     @property
     def id(self) -> str:
@@ -235,6 +236,7 @@ def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one cas
                 outcome="",
                 sentence="",
                 next="",
+                denied="",
                 resumed=event.t,
                 onward=event.onward,
                 gap=event.gap_from or run.updated,
@@ -256,7 +258,7 @@ def _moved(run: Run, event: Moved) -> Run:
     if trigger(event.from_, event.to) == "assume" and not run.spec.plan:
         raise RecordError(f"event {event.seq} passes a block, which only a dry run may", where=run.id)
     state = move(event.from_, event.to)
-    watch = Watch(began=event.t) if state is State.WATCHING else run.watch
+    watch = _watch_of(run, state, event.t)
     blocked = (*run.blocked, event.why) if state is State.BLOCKED else run.blocked
     return _with(
         run,
@@ -270,6 +272,16 @@ def _moved(run: Run, event: Moved) -> Run:
         held="",
         blocked=blocked,
     )
+
+
+def _watch_of(run: Run, state: State, at: datetime) -> Watch:
+    """Sight counts from `watching` on; what was over a limit, and unseen, while the flip spread, still is."""
+    if state is State.ENFORCING:
+        return Watch()
+    if state is State.WATCHING:
+        seen = run.watch
+        return Watch(began=at, sample=seen.sample, breached=seen.breached, blind=seen.blind)
+    return run.watch
 
 
 def _done(run: Run, event: Done) -> Run:
@@ -296,6 +308,8 @@ def _same(a: Change, b: Change) -> bool:
 
 
 def _failed(run: Run, event: Failed) -> Run:
+    if event.undo and event.kind is FailureKind.DENIED:
+        return _with(run, denied=event.reason)
     if event.undo or event.kind is FailureKind.UNSURE:
         return run
     return _with(

@@ -124,7 +124,7 @@ def checked(
 def stuck(run: Run) -> str:
     """Why writing again is no use: the server refused the last write, or somebody wrote first again and again."""
     last = run.writes[-1:]
-    if last and last[0].failed is FailureKind.REFUSED:
+    if last and last[0].failed in (FailureKind.REFUSED, FailureKind.DENIED):
         return f"the server refused {last[0].change}: {last[0].reason}"
     conflicts = run.writes[-CONFLICTS:]
     if len(conflicts) == CONFLICTS and all(w.failed is FailureKind.CONFLICT for w in conflicts):

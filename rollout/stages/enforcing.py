@@ -11,6 +11,7 @@ from rollout.record.state import State
 from rollout.stages.arguments import Strict, Watch
 from rollout.stages.context import arguments, refusal, stuck
 from rollout.stages.gate import gate
+from rollout.stages.judging import earlier, tick
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Flip, Learn, Move, Step, Wait
 from rollout.world.reads import DryRun
@@ -18,7 +19,7 @@ from rollout.world.world import World
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:
-    """Before the flip the gate decides; after it the proxies do."""
+    """Before the flip the gate decides; after it the proxies do, and the judge looks on."""
     args = arguments(run, "strict", Strict)
     flip = run.flip
     if flip is not None and flip.done is not None:
@@ -40,17 +41,20 @@ def _after(args: Strict, run: Run, world: World, flip: Write, written: datetime,
         words = refusal(world, flip.change.inverse)
         detail = words or "server dry run of the undo: accepted"
         return Learn((Proven(t=now, of=ProofKind.UNDO, ok=not words, detail=detail),))
+    sample = tick(run, world, now, written)
+    if not isinstance(sample, Wait):
+        return sample
     if not run.proven(ProofKind.PROPAGATION, written):
         answer = proven_by_proxies(run, world, written, now, args.propagation, flip.change)
         if isinstance(answer, Wait):
-            return answer
+            return earlier(answer, sample)
         if not answer.ok:
             return Move(State.ROLLING_BACK, f"the flip is not proven: {answer.detail}", facts=(answer,))
         return Learn((answer,))
     proof = run.proofs[ProofKind.PROPAGATION]
     over = proof.t + timedelta(seconds=run.spec.drain)
     if now < over:
-        return Wait(over, f"drain: open connections are cut at {over:%H:%M:%S}")
+        return earlier(Wait(over, f"drain: open connections are cut at {over:%H:%M:%S}"), sample)
     drained = Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"drain over ({(now - written).total_seconds():.0f}s)")
     return Move(State.WATCHING, facts=(drained,))
 

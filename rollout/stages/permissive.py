@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
 from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.judgement import Baseline
 from rollout.model.kubernetes import Pod
 from rollout.record import run as record
-from rollout.record.events import Checked, ProofKind, Proven
+from rollout.record.events import Baselined, Checked, ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
-from rollout.stages.arguments import Permissive
+from rollout.stages.arguments import Permissive, Strict, Watch
 from rollout.stages.context import (
     FRESH,
     arguments,
@@ -22,11 +23,12 @@ from rollout.stages.context import (
     relaxation,
     stuck,
 )
+from rollout.stages.judging import earlier, interval, tick
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Learn, Move, Step, Wait, Write
 from rollout.stages.verifying import blocked
-from rollout.world.reads import DryRun, Objects
-from rollout.world.world import World
+from rollout.world.reads import Before, DryRun, Objects
+from rollout.world.world import Unreadable, World
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:
@@ -43,6 +45,8 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         if why := stuck(run):
             return Move(State.BLOCKED, why, Outcome.BLOCKED)
         raises = namespace_mode(run, world) is Mode.DISABLE
+        if raises and (first := _baseline(run, world, now)):
+            return first
         reads = [DryRun(change), *([DryRun(change.inverse)] if raises and change.before else [])]
         world.need(*reads, since=now - FRESH)
         if words := refusal(world, change):
@@ -55,17 +59,40 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     return Move(State.CONFIRMING, facts=facts)
 
 
+def _baseline(run: Run, world: World, now: datetime) -> Step | None:
+    """What the raise will be judged by, recorded before it; None when it is."""
+    before = Before(
+        run.spec.namespace, arguments(run, "strict", Strict).baseline.total_seconds(), run.spec.metrics_match
+    )
+    world.need(before, since=now - FRESH)
+    found: Baseline | Unreadable = world.get(before)
+    if isinstance(found, Unreadable):
+        return Move(State.BLOCKED, f"a raise cannot be judged: {found.reason}", found.outcome)
+    return None if run.baseline == found else Learn((Baselined(t=now, baseline=found),))
+
+
 def _after_raise(
     args: Permissive, run: Run, world: World, raised: record.Write, written: datetime, now: datetime
 ) -> Step:
-    answer = proven_by_proxies(run, world, written, now, args.propagation, raised.change)
-    match answer:
-        case Proven(ok=True):
-            over = written + timedelta(seconds=run.spec.drain)
-            if now < over:
-                return Wait(over, "drain")
-            return Learn((answer, Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"{run.spec.drain:g}s")))
-        case Proven():
-            return Move(State.ROLLING_BACK, answer.detail)
-        case _:
-            return answer
+    """Prove it, and judge it as a flip: callers may have begun to speak mutual TLS, and to fail at it.
+
+    No watch follows, so it is judged until whole windows lie behind the drain, with one sample more for the hysteresis.
+    """
+    drained = written + timedelta(seconds=run.spec.drain)
+    sample = tick(run, world, now, written, settled=drained)
+    if not isinstance(sample, Wait):
+        return sample
+    if not run.proven(ProofKind.PROPAGATION, written):
+        answer = proven_by_proxies(run, world, written, now, args.propagation, raised.change)
+        if isinstance(answer, Wait):
+            return earlier(answer, sample)
+        if not answer.ok:
+            return Move(State.ROLLING_BACK, f"the raise is not proven: {answer.detail}", facts=(answer,))
+        return Learn((answer,))
+    watch = arguments(run, "watch", Watch)
+    over = drained + watch.window + 3 * interval(watch, run)
+    if now < over:
+        return earlier(Wait(over, f"drain, and judged until {over:%H:%M:%S}"), sample)
+    return Learn(
+        (Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"{run.spec.drain:g}s, judged {run.watch.ticks} times"),)
+    )

@@ -27,6 +27,9 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         return _proof(run, world, undone, now, budget)
     standing = run.to_undo
     if standing is not None and (standing.change.before is not None or _harmless(run, world, standing.change)):
+        if run.denied:
+            why = f"the undo of {standing.change} is denied for good: {run.denied}"
+            return Move(State.ROLLBACK_FAILED, why, Outcome.ROLLBACK_FAILED)
         if now >= max(run.entered, undone or run.entered) + budget:
             why = f"the undo of {standing.change} could not be written within {budget}"
             return Move(State.ROLLBACK_FAILED, why, Outcome.ROLLBACK_FAILED)

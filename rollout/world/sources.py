@@ -30,7 +30,7 @@ def unreadable(error: RolloutError, right: Right | None = None) -> Unreadable:
         reason=reason,
         outcome=error.outcome,
         absent=isinstance(error, NotFound),
-        permanent=isinstance(error, Unauthorized | MetricsRefused),
+        permanent=isinstance(error, Unauthorized | Forbidden | MetricsRefused),
         next=error.next,
     )
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+import msgspec
+
 from rollout.judge import READS, judge
 from rollout.model.judgement import Baseline, Observation, Verdict
 from rollout.model.kubernetes import Deployment, Pod
@@ -256,8 +258,9 @@ def run(made: Scenario) -> Result:
     start = -WINDOW - 2 * made.interval
     times = [start + n * made.interval for n in range(int((WATCH - start) / made.interval))]
     scrapes = [(time, _scrape(made, time)) for time in times]
-    watch = Watch(began=_at(0))
+    watch = Watch()
     for time in _ticks(made):
+        watch = msgspec.structs.replace(watch, began=_at(0) if time >= 0 else None)
         observation = _observe(made, scrapes, time)
         answer = judge(baseline, observation, watch, _world(made, time), "production", _at(time))
         if answer.verdict is Verdict.REGRESSED:
@@ -268,7 +271,8 @@ def run(made: Scenario) -> Result:
 
 
 def _ticks(made: Scenario) -> Iterator[float]:
-    time = made.interval
+    """From the flip on, which is as long before the watch as it drains."""
+    time = made.interval - DRAIN
     while time <= WATCH:
         yield time
         time += made.interval

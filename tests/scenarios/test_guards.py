@@ -9,8 +9,8 @@ import pytest
 import rollout.checks.registry
 import rollout.checks.run
 import rollout.stages.enforcing
+import rollout.stages.judging
 import rollout.stages.rolling_back
-import rollout.stages.watching
 from rollout.checks.registry import checks
 from rollout.cli import main
 from rollout.lab.scenario import load_scenario
@@ -68,7 +68,7 @@ def _always(ok: ProofKind) -> Callable[..., Proven]:
 def test_without_the_watch_a_regression_is_not_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """regression-after-flip ends `enforced` instead of `rolled_back`."""
     healthy = Judgement(verdict=Verdict.HEALTHY)
-    monkeypatch.setattr(rollout.stages.watching, "judge", lambda *_, **__: healthy)
+    monkeypatch.setattr(rollout.stages.judging, "judge", lambda *_, **__: healthy)
     assert _migrated("regression-after-flip", tmp_path, monkeypatch) == 0
 
 
