@@ -1,6 +1,10 @@
-"""The process dies before and after each of its writes to the cluster; the next `migrate` ends right."""
+"""The process dies before and after each of its effects; the next `migrate`, with another mirror, ends right.
 
-from collections.abc import Callable, Iterator
+Effects are its writes to the cluster (ConfigMaps, Leases, policies), its lines in the mirror, and, because a process dies
+at any time, each of its questions to the API server and to Prometheus, of which every seventh is tried.
+"""
+
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,8 @@ from typing import Any
 import pytest
 
 from rollout.adapters.kubernetes import KubernetesCluster
+from rollout.adapters.mirror import Mirror
+from rollout.adapters.prometheus import PrometheusMetrics
 from rollout.cli import main
 from rollout.lab.lab import Lab
 
@@ -19,24 +25,36 @@ class Killed(BaseException):
     """The process is gone: nothing of it runs any more."""
 
 
-class Budget:
-    """Counts real writes and kills at one of them, before it is sent or after it was carried out."""
+#: What is counted, and of how many of its calls one is tried.
+EFFECTS: dict[str, tuple[type, tuple[str, ...], int]] = {
+    "cluster": (KubernetesCluster, ("create", "patch", "delete"), 1),
+    "mirror": (Mirror, ("append",), 1),
+    "reads": (KubernetesCluster, ("list", "get"), 7),
+    "queries": (PrometheusMetrics, ("query", "query_range"), 7),
+}
+CHUNKS = 3
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Wrap the adapter's three writing methods."""
+
+class Budget:
+    """Counts calls of one effect, and kills at one of them, before it is made or after it was carried out."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, effect: str) -> None:
+        """Wrap the adapters: whatever is counted, a dead process does nothing any more."""
         self.count = 0
         self.kill_at = -1
         self.after = False
         self.dead = False
-        for name in ("create", "patch", "delete"):
-            monkeypatch.setattr(KubernetesCluster, name, self._wrapped(getattr(KubernetesCluster, name)))
+        for name, (owner, methods, _) in EFFECTS.items():
+            for method in methods:
+                original = getattr(owner, method)
+                monkeypatch.setattr(owner, method, self._wrapped(original, counted=name == effect))
 
-    def _wrapped(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrapped(self, method: Callable[..., Any], *, counted: bool) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if kwargs.get("dry_run"):
-                return method(*args, **kwargs)
             if self.dead:
                 raise Killed
+            if not counted or kwargs.get("dry_run"):
+                return method(*args, **kwargs)
             self.count += 1
             hit = self.count == self.kill_at
             if hit and not self.after:
@@ -49,13 +67,6 @@ class Budget:
             return result
 
         return call
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A ready namespace."""
-    with Lab.start("oldest-policy-wins") as started:
-        yield started
 
 
 def run(lab: Lab, state: Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -80,41 +91,44 @@ def strict_writes(lab: Lab) -> int:
     )
 
 
-def reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many writes an undisturbed run makes."""
-    budget = Budget(monkeypatch)
-    with Lab.start("oldest-policy-wins") as lab:
-        assert run(lab, tmp_path / "reference", monkeypatch) == 0
+def reference(effect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many calls an undisturbed run makes."""
+    with monkeypatch.context() as patch, Lab.start("oldest-policy-wins") as lab:
+        budget = Budget(patch, effect)
+        assert run(lab, tmp_path / "reference", patch) == 0
     return budget.count
 
 
-def test_a_kill_at_every_write_is_taken_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_a_kill_at_every_effect_is_taken_up(
+    effect: str, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """N of N: whatever write was the last one, the next process ends it as enforced; STRICT is written once."""
-    total = reference(tmp_path, monkeypatch)
+    """N of N: whatever effect was the last one, the next process ends it as enforced; STRICT is written once."""
+    total = reference(effect, tmp_path, monkeypatch)
+    points = range(1, total + 1, EFFECTS[effect][2])[chunk::CHUNKS]
     survived = tried = 0
-    for number in range(1, total + 1):
+    for number in points:
         for after in (False, True):
-            with monkeypatch.context() as patch, Lab.start("oldest-policy-wins") as lab:
-                budget = Budget(patch)
-                budget.kill_at, budget.after = number, after
-                try:
-                    run(lab, tmp_path / "first", patch)
-                except Killed:
-                    pass
-                else:  # leases are renewed by time, so a run may need a write less than the reference did
-                    continue
-                tried += 1
-                patch.undo()
+            where = f"{effect} {number} of {total}, {'after' if after else 'before'}"
+            state = tmp_path / f"{number}-{after}"
+            with Lab.start("oldest-policy-wins") as lab:
+                with monkeypatch.context() as patch:
+                    budget = Budget(patch, effect)
+                    budget.kill_at, budget.after = number, after
+                    try:
+                        run(lab, state / "first", patch)
+                    except Killed:
+                        tried += 1
+                    else:  # leases are renewed by time, so a run may need a call less than the reference did
+                        continue
                 lab.advance(timedelta(minutes=2))
-                code = run(lab, tmp_path / f"second-{number}-{after}", patch)
+                code = run(lab, state / "second", monkeypatch)
                 shown = capsys.readouterr()
-                where = f"write {number} of {total}, {'after' if after else 'before'}"
                 assert code == 0, f"{where}\n{shown.out[-3000:]}{shown.err[-1500:]}"
                 assert mode(lab) == "STRICT", where
                 assert strict_writes(lab) == 1, where
                 survived += 1
-    assert tried >= 2 * total - 12
+    assert tried >= 2 * len(points) - 8
     with capsys.disabled():
-        print(f"\nkill points survived: {survived} of {tried}")
+        print(f"\nkill points survived, {effect} {chunk + 1}/{CHUNKS}: {survived} of {tried}")
