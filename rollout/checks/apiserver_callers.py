@@ -19,6 +19,7 @@ from rollout.checks.words import many
 from rollout.mesh.injection import captured_port, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import selects, target_ports
+from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import (
@@ -110,6 +111,7 @@ def _finding(call: _Call, service: Service, pod: Pod, port: int, policies: Polic
         limit=f"container port {port} PERMISSIVE",
         where=(call.note, f"for example {pod.ref}"),
         fix=_fix(service, pod, port, policies),
+        exemption=f"{service.namespace}/{workload(pod).name}:{port}",
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import CannotTell, Findings, View
-from rollout.checks.waivers import rate
+from rollout.checks.waivers import NOT_PROVABLE, rate
 from rollout.mesh.destination_rules import Rules, TLSSetting, repair
 from rollout.mesh.injection import captured_port, live
 from rollout.mesh.peer_authentication import Policies
@@ -113,7 +113,7 @@ def _where(offender: Offender, fates: frozenset[bool]) -> tuple[str, ...]:
     if True not in fates:
         lines.append("its port goes on accepting plaintext after the flip")
     elif False in fates:
-        lines.append("port not provable: some ports of the Service stay open, and the metrics name none")
+        lines.append(f"{NOT_PROVABLE}: some ports of the Service stay open, and the metrics name none")
     if edge.last is not None:
         lines.append(f"last seen {_stamp(edge.last)}")
     if offender.rhythm:

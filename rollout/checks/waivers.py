@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -15,6 +16,9 @@ from rollout.record.spec import Exemption, Waiver
 
 #: The one check whose findings are exceptions to STRICT, and so can be exempted.
 EXEMPTIBLE = "effective-mode"
+#: Where a Service has exempt and other ports, the metrics tell them not apart.
+UNPROVABLE, NOT_PROVABLE = "plaintext-callers", "port not provable"
+_PORT = re.compile(r"spec\.portLevelMtls\.(\d+)\.mode")
 
 
 def edge_key(finding: Finding) -> str:
@@ -30,16 +34,46 @@ def settle(
     now: datetime,
 ) -> Finding:
     """The finding with `waived` filled in when somebody accepted it, and why a matching waiver is void otherwise."""
-    if finding.check == EXEMPTIBLE:
-        for exemption in exemptions:
-            if _in_force(exemption, now) and fnmatchcase(str(finding.ref), exemption.object):
-                return msgspec.structs.replace(finding, waived=f"exempt: {exemption.reason}")
+    in_force = [exemption for exemption in exemptions if _in_force(exemption, now)]
+    if finding.check == EXEMPTIBLE and (exempt := _exempting(finding, in_force)):
+        return msgspec.structs.replace(finding, waived=f"exempt: {exempt.reason}")
+    if finding.check == UNPROVABLE and any(text.startswith(NOT_PROVABLE) for text in finding.where):
+        finding = _below_ceiling(finding, in_force, evidence)
     for waiver in waivers:
         if waiver.check == finding.check and _in_force(waiver, now) and _names(waiver, finding):
             if void := _void(waiver, finding, evidence):
                 finding = msgspec.structs.replace(finding, where=(*finding.where, void))
                 continue
             return msgspec.structs.replace(finding, waived=waiver.reason)
+    return finding
+
+
+def _exempting(finding: Finding, exemptions: Iterable[Exemption]) -> Exemption | None:
+    """The exemption of the policy, or of this port of the one workload that the finding names."""
+    port = _PORT.fullmatch(finding.field)
+    for exemption in exemptions:
+        if not exemption.workload:
+            if fnmatchcase(str(finding.ref), exemption.object):
+                return exemption
+        elif port and [w.partition(" ")[2] for w in finding.where] == [exemption.workload]:
+            return exemption
+    return None
+
+
+def _below_ceiling(finding: Finding, exemptions: Iterable[Exemption], evidence: Evidence | None) -> Finding:
+    """Plaintext that may go to an exempt port, or to another one of the Service: accepted up to the ceiling."""
+    name = f"{finding.ref.namespace}/{finding.ref.name}"
+    for exemption in exemptions:
+        if exemption.workload != name:
+            continue
+        measured = rate(evidence, edge_key(finding)) if evidence else float("inf")
+        if exemption.max_rate is None:
+            said = f"the exemption of {exemption.object} needs a max_rate: the metrics name no port"
+        elif measured > exemption.max_rate:
+            said = f"{measured:.3g}/s is above the max_rate {exemption.max_rate:g}/s of {exemption.object}"
+        else:
+            return msgspec.structs.replace(finding, waived=f"exempt: {exemption.reason} (port not provable)")
+        finding = msgspec.structs.replace(finding, where=(*finding.where, said))
     return finding
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import os
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,9 @@ from rollout.record.run import Run
 from rollout.record.spec import Exemption, Fixed, OnStop, Origin, Spec, Waiver
 from rollout.record.state import State
 from rollout.stages.arguments import KEYWORDS
+
+#: `production/orders:8443`, as against `PeerAuthentication production/orders`.
+_PORT_OF = re.compile(r"([a-z0-9-]+/[a-z0-9.-]+):(\d{1,5})")
 
 
 def terminal() -> bool:
@@ -161,7 +165,13 @@ def _waivers(args: Any) -> tuple[Waiver, ...]:
 
 
 def _exemptions(args: Any) -> tuple[Exemption, ...]:
-    return tuple(Exemption(object=obj, reason=_reason(args, "--exempt")) for obj in args.exempt)
+    made = []
+    for text in args.exempt:
+        port = _PORT_OF.fullmatch(text)
+        workload, number = (port[1], int(port[2])) if port else ("", 0)
+        reason = _reason(args, "--exempt")
+        made.append(Exemption(object=text, reason=reason, workload=workload, port=number, max_rate=args.max_rate))
+    return tuple(made)
 
 
 def _fixed(args: Any) -> tuple[Fixed, ...]:

@@ -21,6 +21,7 @@ from rollout.record.events import Resumed, Started
 from rollout.record.run import Run, begin
 from rollout.record.spec import Spec
 from rollout.report.endings import recap, result
+from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
 from rollout.report.plan import plans
 from rollout.report.text import header
@@ -180,6 +181,9 @@ def planned_on(args: Any, p: Ports) -> int:
         journal.create(first)
         runs.append(planned(begin(first), io))
     end = worst([run.result for run in runs if run.result])
+    if getattr(args, "suggest_exemptions", False):
+        sys.stdout.write("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))
+        return end.exit_code
     if args.output == "json":
         sys.stdout.write(
             json.dumps({"format_version": "1", "plans": [plan_json(run) for run in runs]}, indent=1) + "\n"

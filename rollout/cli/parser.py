@@ -47,6 +47,7 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         _cluster(made)
         _assignment(made)
     migrate.add_argument("--dry-run", action="store_true", help="the same as plan")
+    plan.add_argument("--suggest-exemptions", action="store_true", help="print only the block for a playbook's exempt:")
     migrate.add_argument("--yes", action="store_true", help="do not ask")
     migrate.add_argument("--confirm", metavar="NAMESPACE", help="the answer to the question, for a pipeline")
     demo = _command(commands, "demo", "demo", "demo", "watch three acts on the embedded lab")
@@ -79,11 +80,22 @@ def _assignment(made: argparse.ArgumentParser) -> None:
     group.add_argument("--playbook", metavar="FILE", help="default: the shipped strict-mtls.yaml")
     group.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE|@FILE")
     group.add_argument("--waive", action="append", default=[], metavar="CHECK=OBJECT", help="this may be cut")
-    group.add_argument("--exempt", action="append", default=[], metavar="OBJECT", help="accept this workload policy")
+    group.add_argument(
+        "--exempt",
+        action="append",
+        default=[],
+        metavar="OBJECT|NS/WORKLOAD:PORT",
+        help="this must go on working: accept a policy, or keep a port PERMISSIVE",
+    )
     group.add_argument("--fixed", action="append", default=[], metavar="EDGE@TIME", help="a repaired caller")
     group.add_argument("--permissive-since", metavar="DATE", help="when plaintext began to be accepted")
     group.add_argument("--reason", default="", metavar="TEXT", help="goes with the four above")
-    group.add_argument("--max-rate", type=float, metavar="RATE", help="ceiling of a nameless caller's waiver, per s")
+    group.add_argument(
+        "--max-rate",
+        type=float,
+        metavar="RATE",
+        help="ceiling of a nameless caller's waiver, or of plaintext near an exempt port, per s",
+    )
     group.add_argument("--allow-idle", action="store_true", help="without a terminal: no traffic passes")
     group.add_argument("--allow-system", action="store_true", help="take a system namespace")
     group.add_argument("--override-owner", action="store_true", help="write although another manager owns the object")

@@ -79,22 +79,39 @@ def authorise(run: Run) -> None:
     Raises:
         RecordError: a write outside the run's namespace, of another kind, or from and to modes that are not ours.
     """
-    allowed = {(Mode.PERMISSIVE, Mode.STRICT), (Mode.DISABLE, Mode.PERMISSIVE), (None, Mode.PERMISSIVE),
-               (Mode.UNSET, Mode.PERMISSIVE)}  # fmt: skip
     for made in run.writes:
         change = made.change
-        before = change.before.mode if change.before else None
-        after = change.after.mode if change.after else None
         ours = change.ref.kind == "PeerAuthentication" and change.ref.namespace == run.spec.namespace
-        ports = change.after.ports if change.after else {}
-        same_ports = (change.before.ports if change.before else {}) == ports
-        if not ours or (before, after) not in allowed or not same_ports:
+        if not ours or not (_turns(change) or _exempts(change)):
             raise RecordError(
                 f"the journal of {run.id} asks for {change}",
                 limit=f"PeerAuthentications of {run.spec.namespace}, between PERMISSIVE and STRICT",
                 where=f"ConfigMap {run.spec.record_namespace}/rollout-{run.id}",
                 next="look who wrote this ConfigMap; nothing was changed",
             )
+
+
+def _turns(change: Change) -> bool:
+    """The mode of a policy, one step up, its ports untouched."""
+    before, after = change.before or Policy(), change.after or Policy()
+    steps = {(Mode.PERMISSIVE, Mode.STRICT), (Mode.DISABLE, Mode.PERMISSIVE), (None, Mode.PERMISSIVE),
+             (Mode.UNSET, Mode.PERMISSIVE)}  # fmt: skip
+    return (before.mode, after.mode) in steps and before.ports == after.ports and not change.selector
+
+
+def _exempts(change: Change) -> bool:
+    """Ports of a workload that had no mode of their own become PERMISSIVE, and nothing else."""
+    before, after = change.before or Policy(), change.after or Policy()
+    new = {port: mode for port, mode in after.ports.items() if before.ports.get(port) is not mode}
+    kept = all(after.ports.get(port) is mode for port, mode in before.ports.items() if port not in new)
+    opened = all(mode is Mode.PERMISSIVE and before.ports.get(p, Mode.UNSET) is Mode.UNSET for p, mode in new.items())
+    return (
+        bool(new)
+        and kept
+        and opened
+        and before.mode is after.mode
+        and (change.before is not None or bool(change.selector))
+    )
 
 
 def _patch(cluster: Cluster, change: Change, version: str) -> PeerAuthentication:

@@ -43,6 +43,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         severity: filled in by the runner from the check's META unless the check says otherwise.
         waived: the reason, when somebody accepted it.
         new: the flip would cause it; False means that it is wrong already.
+        exemption: `NAMESPACE/WORKLOAD:PORT` that could stay PERMISSIVE instead, '' where that helps nothing.
     """
 
     ref: Ref
@@ -57,6 +58,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     waived: str = ""
     new: bool = True
+    exemption: str = ""
 
     @property
     def blocks(self) -> bool:

@@ -27,7 +27,9 @@ _RESERVED = {"self", "true", "false", "none", "True", "False", "None", "and", "o
 _RATE = re.compile(r"^(\d+(?:\.\d+)?)\s*/\s*([smhd])$")
 _PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WAIVE = ("check", "object", "reason", "owner", "expires", "max_rate")
-_EXEMPT = ("object", "reason", "owner", "expires")
+_ACCEPTED = ("reason", "owner", "expires")
+_EXEMPT = ("object", "workload", "port", "max_rate", *_ACCEPTED)
+_WORKLOAD = re.compile(r"^[a-z0-9-]+/[a-z0-9.-]+$")
 
 
 def variables(node: Node | None, given: Mapping[str, str], scope: Scope) -> None:
@@ -148,17 +150,41 @@ def waivers(node: Node, scope: Scope) -> list[tuple[ScalarNode, Waiver]]:
 
 
 def exemptions(node: Node, scope: Scope) -> tuple[Exemption, ...]:
-    """`exempt:`: this must go on working."""
-    result = []
-    for entry in [] if yaml.empty(node) else yaml.items(node, scope.problems, "`exempt:`") or []:
-        found = scope.keys(entry, "an exemption", _EXEMPT)
-        if found is None or not _all(entry, found, _EXEMPT, "an exemption", scope):
-            continue
-        texts = {key: scope.text(found[key][1], f"exempt.{key}") for key in ("object", "reason", "owner")}
-        until = _expiry(found["expires"][1], scope)
-        if all(texts.values()) and until:
-            result.append(Exemption(**texts, expires=until))
-    return tuple(result)
+    """`exempt:`: this must go on working: a policy that somebody made, or a port of a workload."""
+    entries = [] if yaml.empty(node) else yaml.items(node, scope.problems, "`exempt:`") or []
+    return tuple(found for entry in entries if (found := _exemption(entry, scope)) is not None)
+
+
+def _exemption(entry: Node, scope: Scope) -> Exemption | None:
+    found = scope.keys(entry, "an exemption", _EXEMPT)
+    if found is None:
+        return None
+    own = ("workload", "port") if "workload" in found or "port" in found else ("object",)
+    if not _all(entry, found, (*own, *_ACCEPTED), "an exemption", scope):
+        return None
+    if "object" in found and own != ("object",):
+        scope.problems.add(entry.start_mark, "an exemption names an `object`, or a `workload` and its `port`, not both")
+        return None
+    texts = {key: scope.text(found[key][1], f"exempt.{key}") for key in (own[0], "reason", "owner")}
+    until = _expiry(found["expires"][1], scope)
+    port = _port(found["port"][1], scope) if "port" in found else 0
+    rate = _rate(found["max_rate"][1], scope) if "max_rate" in found else None
+    name = texts.get("workload", "")
+    if name and not _WORKLOAD.match(name):
+        scope.problems.add(found["workload"][1].start_mark, f"{quoted(name)} is no workload", "NAMESPACE/NAME")
+        return None
+    if not (all(texts.values()) and until) or port is None:
+        return None
+    return Exemption(**{"object": f"{name}:{port}", **texts}, expires=until, port=port, max_rate=rate)
+
+
+def _port(node: Node, scope: Scope) -> int | None:
+    value = scope.value(node)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535:
+        return value
+    if value is not BROKEN:
+        scope.problems.add(node.start_mark, f"a port cannot be {quoted(value)}", "a container's port, 1 to 65535")
+    return None
 
 
 def _all(entry: Node, found: Mapping[str, Any], needed: tuple[str, ...], what: str, scope: Scope) -> bool:

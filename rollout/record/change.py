@@ -38,24 +38,28 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     `before` None: the object does not exist and is created. `after` None: it is deleted, which only
     `rollback --to-start` does, to an object that rollout created, and only if no effective mode changes.
     `uid` is the object's identity: an object deleted and made again is another one ('' for a creation).
+    `selector` are the labels of a created workload policy, empty for one that holds for the namespace.
     """
 
     ref: Ref
     before: Policy | None
     after: Policy | None
     uid: str = ""
+    selector: tuple[tuple[str, str], ...] = ()
 
     @property
     def inverse(self) -> Change:
         """The way back."""
-        return Change(ref=self.ref, before=self.after, after=self.before, uid=self.uid)
+        return Change(ref=self.ref, before=self.after, after=self.before, uid=self.uid, selector=self.selector)
 
     @property
     def strict(self) -> bool:
-        """It asks for STRICT somewhere, and so needs a Permit."""
-        if self.after is None:
-            return False
-        return self.after.mode is Mode.STRICT or Mode.STRICT in self.after.ports.values()
+        """It asks for STRICT where it was not asked for before, and so needs a Permit."""
+        before, after = self.before or Policy(), self.after or Policy()
+        ports = {port for port, mode in after.ports.items() if mode is Mode.STRICT}
+        return (after.mode is Mode.STRICT and before.mode is not Mode.STRICT) or any(
+            before.ports.get(port) is not Mode.STRICT for port in ports
+        )
 
     def __str__(self) -> str:
         """`PeerAuthentication production/default PERMISSIVE -> STRICT`."""

@@ -137,11 +137,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     def raised(self) -> Write | None:
         """The standing write that took DISABLE to PERMISSIVE."""
         return next(
-            (
-                w
-                for w in reversed(self.writes)
-                if w.change.before and w.change.before.mode is Mode.DISABLE and not w.change.strict and w.standing
-            ),
+            (w for w in reversed(self.writes) if w.standing and _raises(w.change)),
             None,
         )
 
@@ -168,6 +164,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         """The latest proof of this kind is good, and not older than `since`."""
         proof = self.proofs.get(kind)
         return proof is not None and proof.ok and (since is None or proof.t >= since)
+
+
+def _raises(change: Change) -> bool:
+    before, after = change.before, change.after
+    return bool(before and after and before.mode is Mode.DISABLE and after.mode is Mode.PERMISSIVE)
 
 
 def begin(event: Started) -> Run:

@@ -39,12 +39,21 @@ class Waiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Exemption(msgspec.Struct, frozen=True, kw_only=True):
-    """This must go on working: a workload PeerAuthentication that the user made is accepted as it is."""
+    """This must go on working.
+
+    Either `object` is a workload PeerAuthentication that the user made, which is accepted as it is; or `workload`
+    (`NAMESPACE/NAME`) and `port` (a container's, or a Service's that leads to it) name what rollout keeps PERMISSIVE
+    itself, and `object` is `NAMESPACE/NAME:PORT`. `max_rate`, in events per second, is the ceiling of plaintext that
+    the metrics cannot tell from this port's.
+    """
 
     object: str
     reason: str
     owner: str = ""
     expires: datetime | None = None
+    workload: str = ""
+    port: int = 0
+    max_rate: float | None = None
 
 
 class Fixed(msgspec.Struct, frozen=True, kw_only=True):

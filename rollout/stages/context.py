@@ -21,6 +21,7 @@ from rollout.record.events import FailureKind
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import Args
+from rollout.stages.exempting import READS, exempted, wanted
 from rollout.world.reads import Analysis, DryRun, Objects, Read
 from rollout.world.world import Unreadable, World
 
@@ -38,7 +39,8 @@ def arguments(run: Run, keyword: str, kind: type[A]) -> A:
 
 def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
-    kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *reads(None)])
+    exempting = READS if wanted(run) else ()
+    kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *reads(None), *exempting])
     return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace))
 
 
@@ -95,9 +97,11 @@ def flip_change(run: Run, world: World) -> Change | None:
 
 
 def flipped(run: Run, world: World) -> World:
-    """The world after the flip, and after the PERMISSIVE write that comes before it where one is needed."""
+    """The world after the flip, and after the PERMISSIVE writes that come before it where some are needed."""
     first = relaxation(run, world)
     relaxed = world.after(first) if first else world
+    for change in exempted(run, relaxed).changes:
+        relaxed = relaxed.after(change)
     flip = flip_change(run, relaxed)
     return relaxed.after(flip) if flip else relaxed
 
@@ -139,7 +143,8 @@ def refusal(world: World, change: Change) -> str:
 
 
 def managers(policy: PeerAuthentication) -> tuple[str, ...]:
-    """Who manages spec.mtls, the latest first."""
-    fields = [f for f in policy.metadata.managed_fields if "f:mtls" in f.fields.get("f:spec", {}) and not f.subresource]
+    """Who manages the modes, the latest first."""
+    ours = {"f:mtls", "f:portLevelMtls"}
+    fields = [f for f in policy.metadata.managed_fields if ours & set(f.fields.get("f:spec", {})) and not f.subresource]
     fields.sort(key=lambda f: f.time.timestamp() if f.time else 0.0, reverse=True)
     return tuple(f.manager for f in fields)

@@ -18,11 +18,13 @@ from rollout.stages.context import (
     arguments,
     checked,
     everything,
+    modes,
     namespace_mode,
     refusal,
     relaxation,
     stuck,
 )
+from rollout.stages.exempting import exempted
 from rollout.stages.judging import earlier, interval, tick
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Learn, Move, Step, Wait, Write
@@ -52,11 +54,31 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         if words := refusal(world, change):
             return Move(State.BLOCKED, f"the server refuses {change}: {words}", Outcome.BLOCKED)
         return Write(change, ("server dry run: accepted",))
+    if (exemption := _exemption(run, world, now)) is not None:
+        return exemption
     results = list(checked(run, world, now, {State.PERMISSIVE}))
     facts = (Checked(t=now, state=State.PERMISSIVE, results=tuple(results)),)
     if any(r.blocks for r in results):
         return blocked(results, facts)
     return Move(State.CONFIRMING, facts=facts)
+
+
+def _exemption(run: Run, world: World, now: datetime) -> Step | None:
+    """The next policy that keeps a port open; it must change no effective mode now."""
+    found = exempted(run, world)
+    if found.problems:
+        return Move(State.BLOCKED, "; ".join(found.problems), Outcome.BLOCKED)
+    change = next(iter(found.changes), None)
+    if change is None:
+        return None
+    if why := stuck(run):
+        return Move(State.BLOCKED, why, Outcome.BLOCKED)
+    if modes(run, world) != modes(run, world.after(change)):
+        return Move(State.BLOCKED, f"{change} would change a mode before the flip", Outcome.BLOCKED)
+    world.need(DryRun(change), since=now - FRESH)
+    if words := refusal(world, change):
+        return Move(State.BLOCKED, f"the server refuses {change}: {words}", Outcome.BLOCKED)
+    return Write(change, ("server dry run: accepted",))
 
 
 def _baseline(run: Run, world: World, now: datetime) -> Step | None:

@@ -9,10 +9,11 @@ from rollout.model.finding import CheckResult
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.ports import Right
 from rollout.record.change import Change
-from rollout.record.events import Checked, Noted, ProofKind, Proven
+from rollout.record.events import Checked, Fact, Note, Noted, ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
+from rollout.stages.exempting import exempted
 from rollout.stages.guard import successor
 from rollout.stages.owners import owner
 from rollout.stages.rights import to_watch, to_write
@@ -58,16 +59,19 @@ def _means(
     own = [r for r in results if r.state == State.VERIFYING]
     if any(r.blocks for r in own):
         return blocked(own, (shown,))
-    first = relaxation(run, world)
-    proof = "no write needed"
-    if first is not None:
-        world.need(DryRun(first), since=now - FRESH)
-        if words := refusal(world, first):
-            why = f"the server refuses the first write, {first}: {words}"
+    exemptions = exempted(run, world)
+    if exemptions.problems:
+        return Move(State.BLOCKED, "; ".join(exemptions.problems), Outcome.BLOCKED, facts=(shown,))
+    first = [change for change in (relaxation(run, world), *exemptions.changes) if change is not None]
+    world.need(*(DryRun(change) for change in first), since=now - FRESH)
+    for change in first:
+        if words := refusal(world, change):
+            why = f"the server refuses the first write, {change}: {words}"
             return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
-        proof = f"server dry run accepted {first}"
-    facts = (
+    proof = f"server dry run accepted {'; '.join(map(str, first))}" if first else "no write needed"
+    facts: tuple[Fact | Note, ...] = (
         shown,
+        *(Noted(t=now, text=note) for note in exemptions.notes),
         Noted(t=now, text=f"if this process dies, the run is picked up by {heir or 'whoever types rollout resume'}"),
         Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights"),
         Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof),

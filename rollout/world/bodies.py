@@ -28,6 +28,8 @@ def body_of(change: Change, resource_version: str = "") -> dict[str, Any]:
 
 def _creation(change: Change, after: Policy) -> dict[str, Any]:
     spec: dict[str, Any] = {}
+    if change.selector:
+        spec["selector"] = {"matchLabels": dict(change.selector)}
     if after.mode is not None:
         spec["mtls"] = {"mode": str(after.mode)}
     if after.ports:
@@ -39,7 +41,9 @@ def _creation(change: Change, after: Policy) -> dict[str, Any]:
 
 
 def _difference(before: Policy, after: Policy) -> dict[str, Any]:
-    spec: dict[str, Any] = {"mtls": None if after.mode is None else {"mode": str(after.mode)}}
+    spec: dict[str, Any] = {}
+    if before.mode is not after.mode:
+        spec["mtls"] = None if after.mode is None else {"mode": str(after.mode)}
     ports: dict[str, Any] = {
         port: {"mode": str(mode)} for port, mode in after.ports.items() if before.ports.get(port) is not mode
     }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rollout.errors import Outcome
-from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec
+from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec, WorkloadSelector
 from rollout.model.kubernetes import Metadata, Object
 from rollout.record.change import Change
 from rollout.world.reads import DryRun, Objects, Read
@@ -140,8 +140,9 @@ def _changed(policies: Iterable[PeerAuthentication], changes: Iterable[Change]) 
         old = objects.get(key) or PeerAuthentication(
             metadata=Metadata(name=change.ref.name, namespace=change.ref.namespace, creation_timestamp=newest)
         )
+        selector = WorkloadSelector(dict(change.selector)) if change.selector else old.spec.selector
         spec = PeerAuthenticationSpec(
-            selector=old.spec.selector,
+            selector=selector,
             mtls=None if change.after.mode is None else Mtls(Mode(change.after.mode)),
             port_level_mtls={port: Mtls(mode) for port, mode in change.after.ports.items()},
         )

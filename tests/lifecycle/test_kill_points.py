@@ -1,7 +1,7 @@
 """The process dies before and after each of its effects; the next `migrate`, with another mirror, ends right.
 
-Effects are its writes to the cluster (ConfigMaps, Leases, policies), its lines in the mirror, and, because a process dies
-at any time, each of its questions to the API server and to Prometheus, of which every seventh is tried.
+Effects are its writes to the cluster (ConfigMaps, Leases, policies) and its lines in the mirror; and because a process
+dies at any time, its questions to the API server and to Prometheus, too, of which every seventh is tried.
 """
 
 from collections.abc import Callable

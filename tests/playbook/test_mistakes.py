@@ -18,6 +18,7 @@ from rollout.playbook.words import ANSIBLE
 
 Mistakes = Callable[..., list[tuple[int, int, str, str]]]
 T = "- tasks:\n"
+E = "- tasks: []\n  exempt:\n    - {reason: r, owner: o, expires: 2026-03-31, "
 W = "- tasks: []\n  waive:\n    - {check: probes, object: a, reason: r, owner: o, expires: "
 
 
@@ -129,7 +130,11 @@ W = "- tasks: []\n  waive:\n    - {check: probes, object: a, reason: r, owner: o
         (W + "'2026-03-31T10:00:00'}\n", 3, 64, "expires cannot be", ""),
         (W + "2026-03-31, max_rate: lots}\n", 3, 86, "max_rate cannot be `lots`", "14/d"),
         ("- tasks: []\n  exempt:\n    - {object: a}\n", 3, 7, "an exemption needs `reason`, `owner`, `expires`", ""),
-        ("- tasks: []\n  exempt:\n    - {workload: a}\n", 3, 8, "an exemption has no key `workload`", ""),
+        ("- tasks: []\n  exempt:\n    - {workload: a}\n", 3, 7, "an exemption needs `port`, `reason`, `owner`", ""),
+        ("- tasks: []\n  exempt:\n    - {workloads: a}\n", 3, 8, "an exemption has no key `workloads`", ""),
+        (E + "workload: orders, port: 80}\n", 3, 60, "`orders` is no workload", "NAMESPACE/NAME"),
+        (E + "workload: a/b, port: http}\n", 3, 71, "a port cannot be `http`", "1 to 65535"),
+        (E + "workload: a/b, port: 80, object: x}\n", 3, 7, "an `object`, or a `workload` and its `port`", ""),
     ],
 )
 def test_a_mistake_has_its_place_and_its_hint(

@@ -45,7 +45,7 @@ def _answer(read: Read, cluster: FakeCluster | None = None, metrics: LabMetrics 
     ("error", "expected"),
     [
         (NotFound("no such kind"), (Outcome.CANNOT_SEE, True, False)),
-        (Forbidden("403"), (Outcome.BLOCKED, False, False)),
+        (Forbidden("403"), (Outcome.BLOCKED, False, True)),
         (Unauthorized("401"), (Outcome.CANNOT_SEE, False, True)),
         (Unreachable("timeout"), (Outcome.CANNOT_SEE, False, False)),
     ],
@@ -116,7 +116,7 @@ def test_creations_and_deletions_are_dry_run_too() -> None:
         (
             Policy(Mode.STRICT, {"80": Mode.DISABLE}),
             Policy(Mode.STRICT),
-            {"mtls": {"mode": "STRICT"}, "portLevelMtls": None},
+            {"portLevelMtls": None},
         ),
     ],
 )
