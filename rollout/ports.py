@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from rollout.model.kubernetes import Object, Resource
+from rollout.record.change import Change
 from rollout.record.events import Event, Fact, Note, Requested
 
 T = TypeVar("T", bound=Object)
@@ -139,6 +140,14 @@ class AnalyzerMessage(msgspec.Struct, frozen=True):
     origin: str
     message: str
     url: str = ""
+
+
+class Publisher(Protocol):
+    """Proposes changes that somebody else's controller applies."""
+
+    def propose(self, run: str, repo: str, change: Change) -> tuple[str, ...]:
+        """Write down what is to be committed; sentences that say where, none when that was said already."""
+        ...
 
 
 class Analyzer(Protocol):

@@ -131,6 +131,8 @@ def spec(
         enforced_before=bool(earlier) and earlier[-1].state is State.ENFORCED,
         holes=strict_spans(earlier, now),
         plan=plan,
+        repo=args.repo,
+        accept_slow_rollback=args.accept_slow_rollback,
     )
 
 

@@ -7,6 +7,8 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+from rollout.adapters.manifests import Manifests
+from rollout.adapters.mirror import state_folder
 from rollout.cli.assignment import playbook, spec, targets, terminal
 from rollout.cli.history import earlier, unfinished
 from rollout.cli.screen import Screen
@@ -72,7 +74,7 @@ def io_of(p: Ports, screen: Screen) -> IO:
     """The loop's io over these ports."""
     return IO(
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=p.journal, lease=p.lease, clock=p.clock,
-        listener=screen, stopped=p.stopped,
+        listener=screen, stopped=p.stopped, publisher=Manifests(state_folder()),
         guard=p.guard,
         insisted=p.insisted,
     )  # fmt: skip

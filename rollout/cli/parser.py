@@ -99,6 +99,10 @@ def _assignment(made: argparse.ArgumentParser) -> None:
     group.add_argument("--allow-idle", action="store_true", help="without a terminal: no traffic passes")
     group.add_argument("--allow-system", action="store_true", help="take a system namespace")
     group.add_argument("--override-owner", action="store_true", help="write although another manager owns the object")
+    group.add_argument("--repo", default="", metavar="DIR", help="strict: {via: commit}: edit the policy's file there")
+    group.add_argument(
+        "--accept-slow-rollback", action="store_true", help="flip by commit although a revert may be slow"
+    )
     group.add_argument("--require-guard", action="store_true", help="no flip if nobody would pick the run up")
     group.add_argument("--until", choices=("permissive", "confirming", "checking"), default="")
     group.add_argument("--on-stop", choices=("roll_back", "leave"), default="roll_back")

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from rollout.errors import ClusterError, NotOurs
-from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics
+from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics, Publisher
 from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Noted, Requested
 from rollout.record.run import Run, apply
 from rollout.world.collector import collect
@@ -49,6 +49,7 @@ class IO:
         stopped: Callable[[], str] = lambda: "",
         insisted: Callable[[], bool] = lambda: False,
         guard: Callable[[Callable[[], object]], object] = lambda work: work(),
+        publisher: Publisher | None = None,
         blind_deadline: timedelta = timedelta(minutes=30),
     ) -> None:
         """`stopped` gives the signal's name once a stop was asked for, `insisted` that it was asked for twice.
@@ -58,6 +59,7 @@ class IO:
         `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
         """
         self.cluster = cluster
+        self.publisher = publisher
         self._metrics = metrics
         self._analyzer = analyzer
         self._journal = journal

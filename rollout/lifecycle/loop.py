@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from rollout.errors import ClusterError, NotOurs, Outcome, RolloutError
+from rollout.errors import ClusterError, NotOurs, Outcome, RecordError, RolloutError
 from rollout.lifecycle.io import IO
-from rollout.lifecycle.writes import Result, undo, write
+from rollout.lifecycle.writes import Result, reverted, undo, write
+from rollout.model.istio import Mode
 from rollout.record.change import Change, Permit
-from rollout.record.events import Done, Ended, Fact, Failed, FailureKind, Intended, Moved, Note, Requested, RequestKind
+from rollout.record.events import (
+    Done,
+    Ended,
+    Fact,
+    Failed,
+    FailureKind,
+    Intended,
+    Moved,
+    Note,
+    Noted,
+    Requested,
+    RequestKind,
+)
 from rollout.record.run import Run
 from rollout.record.spec import OnStop
 from rollout.record.state import State, trigger
+from rollout.stages.committing import by_commit
 from rollout.stages.decide import decide
 from rollout.stages.step import End, Flip, Learn, Move, Read, Step, Undo, Wait, Write
 from rollout.world.world import World
@@ -119,7 +133,18 @@ def _written(run: Run, change: Change, permit: Permit | None, accepted: tuple[st
     intent = run.open_intent
     if intent is None or intent.seq <= before:
         return run
+    if permit is not None and by_commit(run):
+        return _proposed(run, change, io)
     return _recorded(run, write(io.cluster, change, permit), intent.seq, io)
+
+
+def _proposed(run: Run, change: Change, io: IO) -> Run:
+    """The change for somebody else's controller; its intent stays open until the object shows it."""
+    if io.publisher is None:
+        raise RecordError(f"{change} goes by commit, and there is nobody to propose it")
+    for line in io.publisher.propose(run.id, run.spec.repo, change):
+        run = io.append(run, Noted(t=io.now(), text=line))
+    return run
 
 
 def _recorded(run: Run, result: Result, of: int, io: IO) -> Run:
@@ -133,13 +158,27 @@ def _recorded(run: Run, result: Result, of: int, io: IO) -> Run:
 
 def _undone(run: Run, change: Change, io: IO) -> Run:
     """The undo's intent came with the flip: write first, then record."""
-    return _undo_recorded(run, undo(io.cluster, change), io)
+    result = _taken_back(run, change, io)
+    if result.failed is FailureKind.UNSURE and by_commit(run):
+        run = _proposed(run, change, io)
+        io.sleep([run], [result.reason], io.now() + RETRY)
+        return run
+    return _undo_recorded(run, result, io)
+
+
+def _taken_back(run: Run, change: Change, io: IO) -> Result:
+    """The way back as it was made: by a write of ours, or by a revert that its controller applies."""
+    if change.before is not None and change.before.mode is Mode.STRICT and by_commit(run):
+        return reverted(io.cluster, change)
+    return undo(io.cluster, change)
 
 
 def _undo_recorded(run: Run, result: Result, io: IO) -> Run:
     now = io.now()
     if result.failed is None:
-        done = Done(t=now, of=0, change=result.change, resource_version=result.resource_version, undo=True)
+        done = Done(
+            t=now, of=0, change=result.change, resource_version=result.resource_version, undo=True, since=result.since
+        )
         return io.append(run, done)
     run = io.append(run, Failed(t=now, of=0, kind=result.failed, reason=result.reason, undo=True, owner=result.owner))
     if result.failed is FailureKind.FOREIGN:
@@ -163,10 +202,10 @@ def _stopping(run: Run, io: IO) -> Run:
     flip = run.flip
     if flip is None or run.spec.on_stop is OnStop.LEAVE or trigger(run.state, State.ROLLING_BACK) is None:
         return io.append(run, request)
-    result = undo(io.cluster, flip.change.inverse)
+    result = _taken_back(run, flip.change.inverse, io)
     run = io.append(run, request)
     run = io.append(run, Moved(t=io.now(), from_=run.state, to=State.ROLLING_BACK, why=f"stopped by {signal}"))
-    return _undo_recorded(run, result, io)
+    return run if result.failed is FailureKind.UNSURE and by_commit(run) else _undo_recorded(run, result, io)
 
 
 def _wait(current: dict[str, Run], steps: list[tuple[Run, Step]], io: IO) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, NotFound, RecordError, Rejected, Unauthorized
@@ -10,6 +12,7 @@ from rollout.ports import Cluster
 from rollout.record.change import Change, Permit, Policy
 from rollout.record.events import FailureKind
 from rollout.record.run import Run
+from rollout.stages.committing import applied
 from rollout.stages.context import managers
 from rollout.world.bodies import body_of
 
@@ -25,6 +28,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     owner: str = ""
     resource_version: str = ""
+    since: datetime | None = None
 
 
 def write(cluster: Cluster, change: Change, permit: Permit | None = None) -> Result:
@@ -71,6 +75,20 @@ def undo(cluster: Cluster, change: Change) -> Result:
         except ClusterError as error:
             return _failed(change, error)
     return Result(change=change, failed=FailureKind.CONFLICT, reason=f"{AT_ONCE} conflicts in a row")
+
+
+def reverted(cluster: Cluster, change: Change) -> Result:
+    """Whether somebody else's controller has applied the way back; nothing is written."""
+    try:
+        live = cluster.get(PeerAuthentication, change.ref.namespace, change.ref.name)
+    except ClusterError as error:
+        return Result(change=change, failed=FailureKind.UNSURE, reason=error.problem)
+    if Policy.of(live) == change.after:
+        since = applied(live, datetime.min.replace(tzinfo=UTC))
+        return msgspec.structs.replace(_done(change, live), since=since)
+    if Policy.of(live) != change.before:
+        return _foreign(change, live)
+    return Result(change=change, failed=FailureKind.UNSURE, reason=f"the revert of {change.ref} is not applied yet")
 
 
 def authorise(run: Run) -> None:

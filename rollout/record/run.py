@@ -289,7 +289,7 @@ def _done(run: Run, event: Done) -> Run:
     if event.undo:
         target = event.change.inverse
         writes = tuple(
-            msgspec.structs.replace(w, undone=event.t, done=w.done or event.t)
+            msgspec.structs.replace(w, undone=event.since or event.t, done=w.done or event.t)
             if w.standing and _same(w.change, target)
             else w
             for w in run.writes

@@ -36,12 +36,24 @@ class Check(Args, frozen=True):
     checks: tuple[str, ...] = ()
 
 
+class Via(StrEnum):
+    """Who writes the policy: this tool by a patch, or a controller that applies a commit."""
+
+    PATCH = "patch"
+    COMMIT = "commit"
+
+
 class Strict(Args, frozen=True):
-    """strict: budgets of the flip. `world` is how old an answer may be at the gate."""
+    """strict: budgets of the flip. `world` is how old an answer may be at the gate.
+
+    With `via: commit` the change is proposed, and `commit_timeout` is how long the run waits until it is applied.
+    """
 
     propagation: timedelta = timedelta(minutes=5)
     world: timedelta = timedelta(seconds=60)
     baseline: timedelta = timedelta(hours=1)
+    via: Via = Via.PATCH
+    commit_timeout: timedelta = timedelta(hours=1)
 
 
 class OnRegression(StrEnum):

@@ -12,7 +12,8 @@ from rollout.record.events import Done, Failed, FailureKind, Held
 from rollout.record.run import Run, Write
 from rollout.record.spec import OnStop, Task
 from rollout.record.state import State, trigger
-from rollout.stages import checking, confirming, enforcing, permissive, rolling_back, verifying, watching
+from rollout.stages import checking, committing, confirming, enforcing, permissive, rolling_back, verifying, watching
+from rollout.stages.committing import by_commit
 from rollout.stages.context import managers
 from rollout.stages.sentences import end
 from rollout.stages.step import End, Learn, Move, Read, Step, Wait
@@ -57,6 +58,8 @@ def _decide(run: Run, world: World, now: datetime) -> Step:
     if run.finished and not _taken_back(run):
         return end(run)
     if (intent := run.open_intent) is not None:
+        if intent.change.strict and by_commit(run):
+            return committing.settle(run, intent, world, now)
         return _settle(run, intent, world, now)
     if (asked := _asked(run)) is not None:
         return asked

@@ -12,6 +12,7 @@ from rollout.record.change import Change
 from rollout.record.events import Checked, Fact, Note, Noted, ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
+from rollout.stages.committing import by_commit, unfit
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
 from rollout.stages.exempting import exempted
 from rollout.stages.guard import successor
@@ -114,6 +115,8 @@ def unchanged(run: Run, world: World, shown: Checked) -> Step:
 
 def foreign(run: Run, world: World) -> str:
     """Who else owns the deciding policy, and what to do; '' when nobody does, or it may be overridden."""
+    if by_commit(run):
+        return unfit(run, world)
     policy = deciding(run, world)
     found = owner(policy.metadata) if policy else None
     if policy is None or found is None or (run.spec.override_owner and not found.heals):
@@ -125,7 +128,10 @@ def foreign(run: Run, world: World) -> str:
         if found.heals
         else "or --override-owner"
     )
-    return f"{policy.ref} is owned by {found.name} ({found.because}): commit spec.mtls.mode: {wanted} there; {heals}"
+    return (
+        f"{policy.ref} is owned by {found.name} ({found.because}): commit spec.mtls.mode: {wanted} there, "
+        f"or let the playbook say strict: {{via: commit}}; {heals}"
+    )
 
 
 def blocked(results: list[CheckResult], facts: tuple[Checked, ...]) -> Step:
