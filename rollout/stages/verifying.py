@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from rollout.errors import Outcome
 from rollout.model.finding import CheckResult
 from rollout.model.istio import Mode, PeerAuthentication
@@ -15,8 +17,9 @@ from rollout.record.state import State
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
 from rollout.stages.guard import successor
 from rollout.stages.owners import owner
+from rollout.stages.ownership import disowned, proven
 from rollout.stages.rights import to_watch, to_write
-from rollout.stages.step import Move, Step
+from rollout.stages.step import Move, Step, Wait
 from rollout.world.reads import DryRun, Objects, Rights
 from rollout.world.world import Unreadable, World
 
@@ -58,21 +61,30 @@ def _means(
     own = [r for r in results if r.state == State.VERIFYING]
     if any(r.blocks for r in own):
         return blocked(own, (shown,))
-    first = relaxation(run, world)
-    proof = "no write needed"
-    if first is not None:
-        world.need(DryRun(first), since=now - FRESH)
-        if words := refusal(world, first):
-            why = f"the server refuses the first write, {first}: {words}"
-            return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
-        proof = f"server dry run accepted {first}"
+    if against := disowned(run, world, now):
+        return against if isinstance(against, Wait) else msgspec.structs.replace(against, facts=(shown,))
+    proof, words = _first_write(run, world, now)
+    if words:
+        return Move(State.BLOCKED, words, Outcome.BLOCKED, facts=(shown,))
+    ours = proven(run, world)
     facts = (
         shown,
         Noted(t=now, text=f"if this process dies, the run is picked up by {heir or 'whoever types rollout resume'}"),
+        *((Noted(t=now, text=ours),) if ours else ()),
         Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights"),
         Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof),
     )
     return Move(State.PERMISSIVE, facts=facts)
+
+
+def _first_write(run: Run, world: World, now: datetime) -> tuple[str, str]:
+    """What proves the first write, and what the server said against it ('' when it takes it)."""
+    first = relaxation(run, world)
+    if first is None:
+        return "no write needed", ""
+    world.need(DryRun(first), since=now - FRESH)
+    words = refusal(world, first)
+    return f"server dry run accepted {first}", f"the server refuses the first write, {first}: {words}" if words else ""
 
 
 def refused(run: Run) -> str:
