@@ -65,7 +65,7 @@ def access(kubeconfig: str | None, context: str | None, environ: Mapping[str, st
     if not kubeconfig and not context and environ.get("KUBERNETES_SERVICE_HOST"):
         return _in_cluster()
     raise UsageError(
-        "there is no kubeconfig file", where=paths, next="name one with --kubeconfig or in the variable KUBECONFIG"
+        "there is no kubeconfig file", where=paths, next="--kubeconfig FILE, or export KUBECONFIG=FILE"
     )
 
 
@@ -115,14 +115,14 @@ def _known(merged: dict[str, Any], name: str, paths: str) -> None:
             "the kubeconfig has no current context",
             limit=f"contexts: {', '.join(names) or 'none'}",
             where=paths,
-            next="choose one with --context",
+            next="kubectl config get-contexts, then --context NAME",
         )
     if name not in names:
         raise UsageError(
             f"the kubeconfig has no context {name!r}",
             limit=f"contexts: {', '.join(names) or 'none'}",
             where=paths,
-            next="choose one with --context",
+            next="kubectl config get-contexts, then --context NAME",
         )
 
 

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from rollout.cli.parser import parser
 from rollout.errors import Outcome, RolloutError
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(command, args.function)(args)
     except RolloutError as error:
         first, *rest = error.lines()
-        sys.stderr.write("\n".join(_wrapped([f"rollout: {first}", *rest])) + "\n")
+        sys.stderr.write("\n".join(_wrapped([f"rollout: {first}", *rest], args)) + "\n")
         return error.outcome.exit_code
     except KeyboardInterrupt:
         return Outcome.INTERRUPTED.exit_code
@@ -33,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _wrapped(lines: list[str]) -> list[str]:
+def _wrapped(lines: list[str], args: Any) -> list[str]:
+    from rollout.cli.again import again
     from rollout.cli.screen import style
     from rollout.report.text import problem
 
-    return problem(lines, style(sys.stderr))
+    return problem(lines, style(sys.stderr, again(args)))
 
 
 def state_home() -> Path:

@@ -68,11 +68,7 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     for pattern in args.namespaces:
         found = fnmatch.filter(names, pattern)
         if not found:
-            near = difflib.get_close_matches(pattern, names, n=3)
-            raise UsageError(
-                f"no namespace matches {pattern!r}; the cluster has {len(names)}",
-                next=f"did you mean {', '.join(near)}?" if near else "kubectl get namespaces",
-            )
+            raise _unknown(args.command, pattern, known)
         chosen += sorted(found)
     if not args.namespaces:
         chosen = sorted(ns.name for ns in known if args.selector or _meshed(ns))
@@ -84,6 +80,17 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
         raise UsageError("no namespace matches", where=f"-l {args.selector}" if args.selector else "--all-namespaces",
                          next="kubectl get namespaces --show-labels")  # fmt: skip
     return list(dict.fromkeys(chosen))
+
+
+def _unknown(command: str, pattern: str, known: Sequence[Namespace]) -> UsageError:
+    """A namespace that is not there: the near one, else those that could be meant."""
+    near = difflib.get_close_matches(pattern, [ns.name for ns in known], n=3)
+    meshed = sorted(ns.name for ns in known if _meshed(ns))
+    others = f"with sidecar injection: {', '.join(meshed[:8]) or 'none'}"
+    guess = f"did you mean {' or '.join(near)}?" if near else others
+    target = next(iter((*near, *meshed)), "")
+    following = f"rollout {command} {target}" if target else "kubectl get namespaces --show-labels"
+    return UsageError(f"no namespace matches {pattern!r}; {guess}", next=following)
 
 
 def _meshed(namespace: Namespace) -> bool:

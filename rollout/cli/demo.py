@@ -11,6 +11,7 @@ from typing import Any
 from rollout.adapters.mirror import state_folder
 from rollout.cli.migrate import migrated, planned_on
 from rollout.cli.parser import parser
+from rollout.cli.screen import style
 from rollout.cli.wiring import connected
 from rollout.errors import Outcome
 
@@ -28,14 +29,14 @@ def demo(args: Any) -> int:
     wanted = []
     with Lab.start(NOT_READY[0]) as lab:
         _act(1, f"is {NOT_READY[1]} ready?", f"rollout plan {NOT_READY[1]}")
-        wanted.append((_run(lab, ["plan", NOT_READY[1]]), Outcome.BLOCKED))
+        wanted.append((_run(lab, NOT_READY[0], ["plan", NOT_READY[1]]), Outcome.BLOCKED))
         lab.fire("fix")
         lab.advance(timedelta(days=9))
         _act(2, "the caller got a sidecar; nine days later", f"rollout migrate {NOT_READY[1]} --yes")
-        wanted.append((_run(lab, ["migrate", NOT_READY[1], "--yes"]), Outcome.ENFORCED))
+        wanted.append((_run(lab, NOT_READY[0], ["migrate", NOT_READY[1], "--yes"]), Outcome.ENFORCED))
     with Lab.start(REGRESSES[0]) as lab:
         _act(3, "a namespace that regresses after the flip", f"rollout migrate {REGRESSES[1]} --yes")
-        wanted.append((_run(lab, ["migrate", REGRESSES[1], "--yes"]), Outcome.ROLLED_BACK))
+        wanted.append((_run(lab, REGRESSES[0], ["migrate", REGRESSES[1], "--yes"]), Outcome.ROLLED_BACK))
     sys.stdout.write(f"\nThe records lie in {state_folder()}, one folder a run.\n")
     surprises = [(code, end) for code, end in wanted if code != end.exit_code]
     for code, end in surprises:
@@ -44,12 +45,14 @@ def demo(args: Any) -> int:
 
 
 def _act(number: int, title: str, command: str) -> None:
-    sys.stdout.write(f"\n{'─' * 72}\nAct {number}: {title}\n$ {command}\n")
+    rule = style(sys.stdout).clean_cell("─" * 72)
+    sys.stdout.write(f"\n{rule}\nAct {number}: {title}\n$ {command}\n")
     sys.stdout.flush()
 
 
-def _run(lab: Any, argv: list[str]) -> int:
-    args = parser().parse_args([*argv, "--lab", "running"])
+def _run(lab: Any, scenario: str, argv: list[str]) -> int:
+    """On the lab that runs; a next command names its scenario."""
+    args = parser().parse_args([*argv, "--lab", scenario])
     with ExitStack() as stack:
         p = connected(args, lab, stack)
         code = planned_on(args, p) if args.command == "plan" else migrated(args, p)

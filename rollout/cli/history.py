@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from rollout.errors import ClusterError, RecordError, UsageError
 from rollout.lifecycle.writes import authorise
 from rollout.ports import Journal
 from rollout.record.run import Run, fold
 from rollout.record.state import State
+from rollout.report.commands import namespace_of
+
+run_namespace = namespace_of
 
 
 def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
@@ -45,19 +46,13 @@ def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run |
     return next((run for run in reversed(found) if not run.finished or run.state is State.ROLLBACK_FAILED), None)
 
 
-def run_namespace(name: str) -> str:
-    """The namespace that a run's id begins with, or the name itself."""
-    as_id = re.fullmatch(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}", name)
-    return as_id[1] if as_id else name
-
-
 def find(journal: Journal, name: str, record_namespace: str) -> Run:
     """A run by its id, or the newest one of a namespace.
 
     Raises:
         UsageError: there is none.
     """
-    namespace = record_namespace or run_namespace(name)
+    namespace = record_namespace or namespace_of(name)
     for run in reversed(runs_of(journal, "", namespace)):
         if name in (run.id, run.spec.namespace):
             return run

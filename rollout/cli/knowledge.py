@@ -21,6 +21,7 @@ from rollout.playbook.loader import shipped
 from rollout.ports import Right
 from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
+from rollout.report.versions import made_for
 from rollout.stages.rights import to_read, to_write
 
 
@@ -44,8 +45,9 @@ def explain(args: Any) -> int:
         return _print(explained.explain(args.id, about.title, about.why, "", style(sys.stdout)))
     known = [c.meta.id for c in all_checks()] + list(SIGNALS)
     near = difflib.get_close_matches(args.id, known, n=1)
-    raise UsageError(f"there is no check or signal {args.id!r}",
-                     next=f"did you mean {near[0]}?" if near else "rollout checks list")  # fmt: skip
+    guess = f"; did you mean {near[0]}?" if near else ""
+    raise UsageError(f"there is no check or signal {args.id!r}{guess}",
+                     next=f"rollout explain {near[0]}" if near else "rollout checks list")  # fmt: skip
 
 
 def checks(args: Any) -> int:  # noqa: ARG001
@@ -118,10 +120,11 @@ def lab(args: Any) -> int:  # noqa: ARG001
 
 def version(args: Any) -> int:  # noqa: ARG001
     """Of the tool, and what it is made for."""
-    return _print([
+    lines = [
         f"rollout {__version__} (Python {platform.python_version()})",
-        "made for Istio 1.20 to 1.32 in sidecar mode, PeerAuthentication v1 and v1beta1",
-    ])  # fmt: skip
+        f"{made_for()}, in sidecar mode; PeerAuthentication v1 and v1beta1",
+    ]
+    return _print([style(sys.stdout).clean(line) for line in lines])
 
 
 def topic(args: Any) -> int:  # noqa: ARG001

@@ -17,7 +17,7 @@ from rollout.errors import Outcome, UsageError, worst
 from rollout.lifecycle.io import IO
 from rollout.lifecycle.loop import drive
 from rollout.lifecycle.planning import plan as planned
-from rollout.lifecycle.waves import waves
+from rollout.lifecycle.waves import in_order, waves
 from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
 from rollout.record.run import Run, begin
@@ -41,14 +41,17 @@ def migrated(args: Any, p: Ports) -> int:
     """The same on ports that exist."""
     names = targets(p.cluster, args)
     book = playbook(args.playbook, args.extra_vars, names)
-    screen = Screen(json=args.output == "json")
+    screen = p.screen(args)
     screen.named = len(names) > 1
     specs = {name: _spec(args, book, p, name, plan=False) for name in names}
-    screen.lines([*_headed(specs[names[0]], "migrate", names, screen), *(f"warning: {w}" for w in book.warnings)])
+    head = _headed(specs[names[0]], "migrate", names, screen, p)
+    screen.lines([*head, *(f"warning: {w}" for w in book.warnings)])
     _confirm(args, names)
     done: list[Run] = []
     with p.stopper:
-        for wave in waves(names, book.serial):
+        ordered, said = in_order(names, book.order, book.serial, specs, p.metrics)
+        screen.lines([said] if said else [])
+        for wave in waves(ordered, book.serial):
             runs = [_begun(specs[name], p, screen) for name in wave]
             done += drive(runs, io_of(p, screen))
             failed = sum(1 for run in done if run.result in _FAILURES)
@@ -57,9 +60,8 @@ def migrated(args: Any, p: Ports) -> int:
     return report(args, done, screen, [n for n in names if n not in {r.spec.namespace for r in done}])
 
 
-def _headed(spec: Spec, mode: str, names: list[str], screen: Screen) -> list[str]:
-    more = [f"namespaces {', '.join(names)}"] if len(names) > 1 else []
-    return [*header(spec, mode, style=screen.style), *more]
+def _headed(spec: Spec, mode: str, names: list[str], screen: Screen, p: Ports) -> list[str]:
+    return header(spec, mode, style=screen.style, served=p.served(), names=names)
 
 
 _FAILURES = (Outcome.ROLLED_BACK, Outcome.ROLLBACK_FAILED, Outcome.BUG, Outcome.OVERRIDDEN)
@@ -151,12 +153,13 @@ def _confirm(args: Any, names: list[str]) -> None:
 def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     """Print recap and result; give the batch's exit status."""
     end = worst([run.result for run in runs if run.result])
+    screen.close()
     if args.output == "json":
-        sys.stdout.write(json.dumps(batch_json(runs), indent=1) + "\n")
+        sys.stdout.write(json.dumps(batch_json(runs, screen.again), indent=1) + "\n")
         return end.exit_code
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:
-        screen.lines(result(run, screen.style))
+        screen.lines(result(run, screen.style, named=len(runs) > 1))
     return end.exit_code
 
 
@@ -172,7 +175,7 @@ def planned_on(args: Any, p: Ports) -> int:
 
     names = targets(p.cluster, args)
     book = playbook(args.playbook, args.extra_vars, names)
-    quiet, journal = Screen(quiet=True), MemoryJournal()
+    quiet, journal = p.screen(args, quiet=True), MemoryJournal()
     io = IO(
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=journal, lease=None,
         clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
@@ -188,10 +191,10 @@ def planned_on(args: Any, p: Ports) -> int:
         return end.exit_code
     if args.output == "json":
         sys.stdout.write(
-            json.dumps({"format_version": "1", "plans": [plan_json(run) for run in runs]}, indent=1) + "\n"
+            json.dumps({"format_version": "1", "plans": [plan_json(run, quiet.again) for run in runs]}, indent=1) + "\n"
         )
         return end.exit_code
-    screen = Screen()
-    screen.lines(_headed(runs[0].spec, "plan", names, screen))
+    screen = p.screen(args)
+    screen.lines(_headed(runs[0].spec, "plan", names, screen, p))
     screen.lines(plans(runs, screen.style))
     return end.exit_code

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
+from typing import NoReturn
 
 from rollout import __version__
 
+_NAME = "rollout"
 EXAMPLES = """examples:
   rollout demo                          see it work: no cluster, no Docker, no network
   rollout plan production               what would happen, and what stands in the way
@@ -15,10 +18,26 @@ EXAMPLES = """examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence and the next command, as for every other error; exit 2."""
+        following = f"{self.prog} --help"
+        wrong = re.search(r"argument (\S+): invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            import difflib
+
+            choices = re.findall(r"[\w-]+", wrong[3])
+            near = difflib.get_close_matches(wrong[2], choices, n=1)
+            guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"
+            message = f"there is no {wrong[1].lower().lstrip('-')} {wrong[2]!r}; {guess}"
+            following = f"{self.prog} {near[0]} --help" if near and self.prog == _NAME else following
+        self.exit(2, f"rollout: {message}\n    next    {following}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole tree of commands."""
-    root = argparse.ArgumentParser(
-        prog="rollout",
+    root: argparse.ArgumentParser = _Parser(
+        prog=_NAME,
         description="Takes namespaces in an Istio mesh to STRICT mutual TLS, and back by itself when that did harm.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

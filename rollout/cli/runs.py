@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from rollout.cli.again import again
 from rollout.cli.history import find, runs_of
 from rollout.cli.migrate import io_of, report
-from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, me, ports
 from rollout.errors import NotOurs, Outcome, UsageError
 from rollout.lifecycle.loop import drive
@@ -26,9 +26,9 @@ def status(args: Any) -> int:
     with ports(args) as p:
         runs = [find(p.journal, args.run, args.state_namespace)] if args.run else _all(args, p)
         if args.output == "json":
-            sys.stdout.write(json.dumps(batch_json(runs), indent=1) + "\n")
+            sys.stdout.write(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
         else:
-            screen = Screen()
+            screen = p.screen(args)
             screen.lines(table(runs, p.clock.now(), screen.style))
     return Outcome.DONE.exit_code
 
@@ -47,7 +47,7 @@ def resume(args: Any) -> int:
         else:
             runs = [find(p.journal, args.run, args.state_namespace)]
         if not runs:
-            Screen().say("no run is unfinished")
+            p.screen(args).say("no run is unfinished")
             return Outcome.DONE.exit_code
         return _driven(args, p, runs, None)
 
@@ -62,13 +62,14 @@ def rollback(args: Any) -> int:
         holder = p.lease.holder(run.spec.namespace)
         if holder is not None and not run.ended:
             p.journal.request(run.id, run.spec.record_namespace, request)
-            Screen().say(f"asked {holder[0]} to roll back; its lease runs until {holder[1]:%H:%M:%S}")
+            p.screen(args).say(f"asked {holder[0]} to roll back; its lease runs until {holder[1]:%H:%M:%S}")
             return Outcome.DONE.exit_code
         return _driven(args, p, [run], request)
 
 
 def _driven(args: Any, p: Ports, runs: list[Run], request: Requested | None) -> int:
-    screen = Screen(json=args.output == "json")
+    screen = p.screen(args)
+    screen.named = len(runs) > 1
     io = io_of(p, screen)
     taken: list[Run] = []
     with p.stopper:
@@ -100,5 +101,6 @@ def request(args: Any) -> int:
             run.spec.record_namespace,
             Requested(t=p.clock.now(), kind=kinds[args.command], by=me(), task=task, reason=args.reason),
         )
-        Screen().say(f"{args.command}: written into {run.id}. Next: rollout resume {run.id}, if nobody works on it")
+        said = f"{args.command}: written into {run.id}. If nobody works on it:"
+        p.screen(args).say(said, f"rollout resume {run.id}")
     return Outcome.DONE.exit_code

@@ -24,10 +24,12 @@ from rollout.adapters.lease import KubernetesLease
 from rollout.adapters.mirror import state_folder
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.signals import Interrupted, Stopper
+from rollout.cli.again import again
 from rollout.cli.metrics import NamedMetrics
+from rollout.cli.screen import Screen
 from rollout.errors import ClusterError, NotFound, UsageError
 from rollout.mesh.mesh_config import mesh_config
-from rollout.model.istio import MeshConfig
+from rollout.model.istio import MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Deployment
 from rollout.ports import Clock, Identity
 from rollout.record.spec import Origin
@@ -49,6 +51,21 @@ class Ports(msgspec.Struct):
     mesh: MeshConfig
     istio: str
     lab: Any = None
+    closing: ExitStack | None = None
+
+    def screen(self, args: Any, *, quiet: bool = False) -> Screen:
+        """The screen of a command; what moves on it ends with the ports."""
+        made = Screen(quiet=quiet, json=args.output == "json", again=again(args))
+        if self.closing is not None:
+            self.closing.callback(made.close)
+        return made
+
+    def served(self) -> str:
+        """The version in which the API server has PeerAuthentication, '' where it cannot be told."""
+        try:
+            return self.cluster.served(PeerAuthentication.RESOURCE)
+        except ClusterError:
+            return ""
 
     def guard(self, work: Callable[[], T]) -> T | None:
         """Do something that a stop may break off; None when it did."""
@@ -102,7 +119,14 @@ class Running:
 
 @contextmanager
 def ports(args: Any) -> Iterator[Ports]:
-    """Connect; a lab is started and stopped with it."""
+    """Connect; a lab is started and stopped with it.
+
+    Raises:
+        UsageError: what the command line lacks is said before anything is asked of a cluster.
+    """
+    if args.command in ("plan", "migrate") and not (args.namespaces or args.selector or args.all_namespaces):
+        raise UsageError("no namespace is named", limit="NAMESPACE …, -l SELECTOR or --all-namespaces",
+                         next=f"rollout {args.command} NAMESPACE")  # fmt: skip
     with ExitStack() as stack:
         running = args.lab or ""
         lab = Running(running) if running.startswith("http://") else None
@@ -154,6 +178,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         mesh=mesh,
         istio=istio,
         lab=lab,
+        closing=stack,
     )
 
 

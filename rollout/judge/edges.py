@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rollout.judge.baseline import ATTEMPTS, BAD, STRANGER, bound, edges_before, place
+from rollout.judge.scaling import Excused
 from rollout.judge.signals import DESTINATION, ERRORS, SILENCE, SURVIVAL, TCP
 from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Signal, Verdict
 from rollout.model.traffic import Family
@@ -40,10 +41,13 @@ def _signal(
 def survival(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     """One signal per edge that tried often enough; needs full sight of the destination."""
     before = edges_before(baseline)
+    excused = Excused(baseline, observation)
     lost = []
     bearing = 0
     for edge in observation.edges:
         known = before.get(edge_key(edge))
+        if (known or edge).destination in excused:
+            continue
         if edge.service == PASSTHROUGH:
             yield from _by_address(edge, known, observation)
             continue
@@ -101,10 +105,11 @@ def _catastrophe(lost: Sequence[Signal], bearing: int, observation: Observation)
 def errors(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     """The failed share at the source, per edge."""
     before = edges_before(baseline)
+    excused = Excused(baseline, observation)
     for edge in observation.edges:
-        if edge.tried < ATTEMPTS:
-            continue
         known = before.get(edge_key(edge))
+        if edge.tried < ATTEMPTS or (known or edge).destination in excused:
+            continue
         limit = STRANGER if known is None or not known.at_source else bound(known.errors, known.noise, edge.tried)
         ratio = min(1.0, edge.failed / edge.tried)
         yield _signal(
@@ -175,8 +180,11 @@ def _refusals(
 def pools(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     """TCP edges of few connections, which lived before."""
     now = {edge_key(edge): edge for edge in observation.edges}
+    excused = Excused(baseline, observation)
     for known in baseline.edges:
         if known.family is not Family.TCP or not (known.received_bytes > 0 or known.arrived > 0):
+            continue
+        if known.destination in excused:
             continue
         edge = now.get(edge_key(known))
         if edge is None or edge.tried >= ATTEMPTS:
@@ -196,7 +204,9 @@ def pools(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
 def silence(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     """Edges that carried traffic and carry none at either end."""
     now = {edge_key(edge): edge for edge in observation.edges}
-    due = [edge for edge in baseline.edges if _due(edge, observation.window)]
+    excused = Excused(baseline, observation)
+    ends = (edge for edge in baseline.edges if edge.source not in excused and edge.destination not in excused)
+    due = [edge for edge in ends if _due(edge, observation.window)]
     silent = [edge for edge in due if _silent(now.get(edge_key(edge)))]
     for known in silent:
         yield _silent_edge(known, observation)

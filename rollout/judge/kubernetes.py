@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+from rollout.judge.beside import beside, jobs, probes, webhooks
 from rollout.judge.signals import APIS, REPLICAS, RESTARTS
 from rollout.mesh.injection import live
 from rollout.model.judgement import Baseline, Signal, Verdict, WorkloadBaseline
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Pod, StatefulSet, Workload
-from rollout.world.baseline import available, counts, pods_of, restarts
+from rollout.world.baseline import available, counts, fold_scaling, pods_of, restarts
 from rollout.world.reads import Objects
 from rollout.world.world import KindUnreadable, World
 
@@ -39,6 +40,7 @@ def cluster_signals(baseline: Baseline, world: World, namespace: str, now: datet
         return (), str(error)
     before = {workload.ref: workload for workload in baseline.workloads}
     cordoned = _cordoned(world)
+    more = beside(world, namespace)
     found: list[Signal] = []
     for workload in workloads:
         known = before.get(str(workload.ref))
@@ -46,7 +48,10 @@ def cluster_signals(baseline: Baseline, world: World, namespace: str, now: datet
             own = pods_of(workload, pods)
             found.append(_replicas(workload, known, own, cordoned, now))
             found.extend(_restarts(known, own))
+            found.extend(probes(known.ref, own, more.events, cordoned, baseline.at, now))
     found.extend(_apis(baseline, world))
+    found.extend(jobs(more.jobs, baseline.at))
+    found.extend(webhooks(baseline, more))
     return tuple(found), ""
 
 
@@ -75,11 +80,13 @@ def _replicas(
     excused = sum(1 for pod in pods if not pod.ready and _excused(pod, cordoned, now))
     missing = needed - there - excused
     gone = known.available >= 2 and desired > 0 and there == 0 and excused == 0
+    scaled = f"; {fold_scaling(workload).told(known.desired)}" if desired != known.desired else ""
+    moving = f", {excused} starting or moving" if excused else ""
     return Signal(
         name=REPLICAS,
         where=known.ref,
-        measured=f"{there} of {desired} replicas available" + (f", {excused} starting or moving" if excused else ""),
-        limit=f"{needed}, as before the flip",
+        measured=f"{there} of {desired} replicas available{moving}{scaled}",
+        limit=f"{needed}, as is wanted now" if needed < known.available else f"{needed}, as before the flip",
         verdict=Verdict.HEALTHY,
         breached=missing > 0,
         catastrophe=gone,
@@ -136,9 +143,15 @@ def _apis(baseline: Baseline, world: World) -> Iterator[Signal]:
 
 
 def changes(workloads: Iterable[Workload], since: datetime) -> tuple[str, ...]:
-    """`Deployment orders changed to generation 42 at 10:58`: what stands beside a regression."""
+    """`Deployment orders changed to generation 42 at 10:58`: what stands beside a regression.
+
+    A scaling counts, too, also one that went through the subresource.
+    """
     found = []
     for workload in workloads:
+        wanted = fold_scaling(workload)
+        if wanted.subresource and wanted.at is not None and wanted.at >= since:
+            found.append(f"{workload.ref} scaled to {wanted.desired} at {wanted.at:%H:%M} by {wanted.by}")
         times = [
             field.time
             for field in workload.metadata.managed_fields

@@ -20,6 +20,12 @@ SILENCE = "silence"
 REPLICAS = "replicas"
 RESTARTS = "restarts"
 APIS = "apiservices"
+JOBS = "jobs"
+PROBES = "probe-failures"
+WEBHOOKS = "webhooks"
+
+#: Those that the cluster's objects give: they judge even while Prometheus is away.
+OF_CLUSTER = (REPLICAS, RESTARTS, APIS, JOBS, PROBES, WEBHOOKS)
 
 SIGNALS: dict[str, About] = {
     SURVIVAL: About(
@@ -52,7 +58,7 @@ SIGNALS: dict[str, About] = {
     REPLICAS: About(
         "As many replicas are available as before",
         "A probe that the flip cut off takes pods out of service. New pods, pods on cordoned nodes and workloads in a "
-        "rollout do not count.",
+        "rollout do not count; what somebody scaled down is compared with what is wanted now.",
     ),
     RESTARTS: About(
         "Containers do not restart",
@@ -62,5 +68,22 @@ SIGNALS: dict[str, About] = {
     APIS: About(
         "Aggregated APIs that the namespace serves are available",
         "kube-apiserver has no sidecar: an APIService behind STRICT fails for the whole cluster.",
+    ),
+    JOBS: About(
+        "Jobs end as they did before",
+        "A Job of a CronJob that fails after the flip, where all that are remembered from before succeeded, has lost "
+        "what it calls. Three failed pods are a failure, too: the Job itself gives up much later.",
+    ),
+    PROBES: About(
+        "No probe fails that did not fail before",
+        "The kubelet reports each failed probe as an Event, before a pod is taken out of service or restarted. Three "
+        "failures of at least half of a workload's pods, begun after the flip and still going on, are a regression. "
+        "Without the right to list Events this is not watched.",
+    ),
+    WEBHOOKS: About(
+        "Admission webhooks that the namespace serves answer",
+        "kube-apiserver has no sidecar: behind STRICT its calls fail, and what the webhook guards is refused or passes "
+        "unseen. Its own counters tell, where Prometheus scrapes them: three failed calls in the window, and more than "
+        "were usual.",
     ),
 }

@@ -14,15 +14,13 @@ import msgspec
 from rollout.judge.baseline import ATTEMPTS
 from rollout.judge.edges import destination, errors, pools, silence, survival
 from rollout.judge.kubernetes import READS, changes, cluster_signals
-from rollout.judge.signals import APIS, REPLICAS, RESTARTS, SILENCE
+from rollout.judge.signals import OF_CLUSTER, SILENCE
 from rollout.model.judgement import Baseline, Judgement, Observation, Signal, Verdict
 from rollout.model.kubernetes import DaemonSet, Deployment, StatefulSet
 from rollout.record.run import Watch
 from rollout.world.baseline import edge_key
 from rollout.world.sight import partial_answer
 from rollout.world.world import KindUnreadable, Unreadable, World
-
-_OF_CLUSTER = (REPLICAS, RESTARTS, APIS)
 
 
 def judge(
@@ -52,7 +50,7 @@ def judge(
     """
     world.need(*READS)
     cluster, unread = cluster_signals(baseline, world, namespace, now)
-    kept = tuple(key for key in run_watch.breached if not key.startswith(_OF_CLUSTER))
+    kept = tuple(key for key in run_watch.breached if not key.startswith(OF_CLUSTER))
     traffic: tuple[Signal, ...] = ()
     if isinstance(observation, Unreadable):
         why = observation.reason

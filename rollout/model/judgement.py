@@ -97,7 +97,10 @@ class WorkloadBaseline(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """A namespace before the flip: what `regressed` is measured against."""
+    """A namespace before the flip: what `regressed` is measured against.
+
+    `webhooks` are failed calls per second of the admission webhooks that it serves.
+    """
 
     at: datetime
     window: float
@@ -107,6 +110,25 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     available_apis: tuple[str, ...] = ()
     destination_errors: float = 0.0
     destination_noise: float = 0.0
+    webhooks: dict[str, float] = {}
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """How many replicas of a workload are wanted now, and who wrote that last, when.
+
+    `subresource`: through `scale`, as kubectl and autoscalers do, so that nothing else was written with it.
+    """
+
+    ref: str
+    desired: int
+    by: str = ""
+    at: datetime | None = None
+    subresource: bool = False
+
+    def told(self, before: int) -> str:
+        """`Deployment production/orders scaled 3→0 at 10:58 by kubectl`."""
+        when = f" at {self.at:%H:%M}" if self.at else ""
+        return f"{self.ref} scaled {before}→{self.desired}{when}" + (f" by {self.by}" if self.by else "")
 
 
 class EdgeSample(msgspec.Struct, frozen=True):
@@ -140,7 +162,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What Prometheus said on one tick.
 
     `steady` is False while the window holds too few samples of some proxy, as after an outage: what is not counted
-    there may well have happened.
+    there may well have happened. `scalings` are the namespace's workloads as they are wanted now.
     """
 
     at: datetime
@@ -154,6 +176,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     recent_errors: float | None = None
     queries: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+    scalings: tuple[Scaling, ...] = ()
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

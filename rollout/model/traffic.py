@@ -107,12 +107,13 @@ class Suspect(msgspec.Struct, frozen=True):
 
 
 class Offender(msgspec.Struct, frozen=True):
-    """A plaintext edge with what is known of its caller."""
+    """A plaintext edge with what is known of its caller; `grain` says how closely its times are known, in seconds."""
 
     edge: Edge
     suspects: tuple[Suspect, ...] = ()
     rhythm: str = ""
     clean_from: datetime | None = None
+    grain: float = 3600.0
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `holes` are spans that prove nothing (STRICT, DISABLE, or not scraped), `covered` the share of the look-back that
     counts. `enough_at` is when `no_data` will be over if nothing changes. `query` reproduces the plaintext edges.
+    `unproven` is why the look-back would prove nothing even without its plaintext edges.
     """
 
     namespace: str
@@ -136,6 +138,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     covered: float = 1.0
     query: str = ""
     warnings: tuple[str, ...] = ()
+    unproven: str = ""
 
     @property
     def plaintext(self) -> tuple[Edge, ...]:

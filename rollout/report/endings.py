@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rollout.errors import Outcome, worst
 from rollout.record.run import Run
 from rollout.report import lifecycle
-from rollout.report.layout import Style, cut, labelled, labelled_once, width_of, wrap
+from rollout.report.layout import Style, cut, followed, labelled, labelled_once, width_of, wrap
 
 _TONES = {0: "green", 5: "yellow", 6: "alarm", 1: "red", 10: "red", 3: "red", 4: "red"}
 
@@ -21,11 +21,12 @@ def result(run: Run, style: Style | None = None, *, named: bool = False) -> list
     end = run.result
     if end is None:
         held = "held, " if run.held else ""
-        return wrap(f"Not ended: {run.spec.namespace} is {held}{run.state}. Next: rollout resume {run.id}", style)
+        return followed(f"Not ended: {run.spec.namespace} is {held}{run.state}.", f"rollout resume {run.id}", style)
     whose = f" of {run.spec.namespace}" if named else ""
     parts = [f"Result{whose}: {title(run, end)} (exit {end.exit_code}).", _sentence(run.sentence)]
-    parts.append(f"Next: {run.next}" if run.next else "")
-    lines = wrap(" ".join(part for part in parts if part), style)
+    if style.again.ephemeral and not run.spec.plan:
+        parts.append("Its lab ended with it.")
+    lines = followed(" ".join(part for part in parts if part), run.next, style)
     if end is Outcome.ROLLBACK_FAILED:
         bar = "!" * style.columns
         shout = f"ROLLBACK FAILED: {run.spec.namespace} may still refuse plaintext. A human is needed now."

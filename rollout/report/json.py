@@ -9,6 +9,7 @@ import msgspec
 
 from rollout.record.run import Run
 from rollout.report import lifecycle
+from rollout.report.commands import Again
 from rollout.report.endings import title
 from rollout.report.redact import redact_all
 
@@ -16,8 +17,8 @@ from rollout.report.redact import redact_all
 FORMAT_VERSION = "1.0"
 
 
-def plan_json(run: Run) -> dict[str, Any]:
-    """A plan: what was found, what would change, what stands in the way.
+def plan_json(run: Run, again: Again | None = None) -> dict[str, Any]:
+    """A plan: what was found, what would change, what stands in the way; `next` can be typed as it stands.
 
     `result` is null while the run goes on; times are RFC 3339 in UTC, durations are seconds.
     """
@@ -25,7 +26,7 @@ def plan_json(run: Run) -> dict[str, Any]:
     kinds = [lifecycle.action(write.change) for write in run.writes]
     return _plain(
         {
-            **_common(run),
+            **_common(run, again or Again()),
             "changes": [_change(run, write) for write in run.writes],
             "totals": {
                 "add": kinds.count("add"),
@@ -38,10 +39,10 @@ def plan_json(run: Run) -> dict[str, Any]:
     )
 
 
-def run_json(run: Run) -> dict[str, Any]:
+def run_json(run: Run, again: Again | None = None) -> dict[str, Any]:
     """A run: a plan's fields, and how far it is."""
     return {
-        **plan_json(run),
+        **plan_json(run, again),
         **_plain(
             {
                 "entered": run.entered,
@@ -57,12 +58,12 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
-def batch_json(runs: Sequence[Run]) -> dict[str, Any]:
+def batch_json(runs: Sequence[Run], again: Again | None = None) -> dict[str, Any]:
     """Several runs of one command."""
-    return {"format_version": FORMAT_VERSION, "runs": [run_json(run) for run in runs]}
+    return {"format_version": FORMAT_VERSION, "runs": [run_json(run, again) for run in runs]}
 
 
-def _common(run: Run) -> dict[str, Any]:
+def _common(run: Run, again: Again) -> dict[str, Any]:
     spec, end = run.spec, run.result
     return {
         "format_version": FORMAT_VERSION,
@@ -78,7 +79,7 @@ def _common(run: Run) -> dict[str, Any]:
         if end
         else None,
         "sentence": run.sentence,
-        "next": run.next,
+        "next": again.command(run.next),
         "blocked": run.blocked,
         "checks": run.checks,
         "evidence": run.evidence,

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import msgspec
 
 from rollout.model.finding import Status
+from rollout.report.commands import Again, is_command
+from rollout.report.commands import words as shell_words
 from rollout.report.redact import redact
 
 INDENT = 4
@@ -18,7 +20,7 @@ _NARROWEST = 24
 MARKS = {Status.OK: "√", Status.WARNING: "‼", Status.FAILED: "×", Status.SKIPPED: "–", Status.UNKNOWN: "?"}
 _ASCII = {
     "√": "+", "‼": "!", "×": "x", "–": "-", "—": "-", "·": "|", "…": "...", "→": "->", "≥": ">=", "≤": "<=",
-    "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ",
+    "‘": "'", "’": "'", "“": '"', "”": '"', "\u00a0": " ", "█": "#", "░": ".", "─": "-",
 }  # fmt: skip
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "dim": "2", "bold": "1", "alarm": "1;97;41"}
 _TONES = {
@@ -31,12 +33,13 @@ _TONES = {
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How lines are set: `width` in columns, `zone` for every time of day."""
+    """How lines are set: `width` in columns, `zone` for every time of day, `again` for every next command."""
 
     width: int = 80
     color: bool = False
     ascii: bool = False
     zone: tzinfo = UTC
+    again: Again = Again()
 
     @property
     def columns(self) -> int:
@@ -74,7 +77,7 @@ def width_of(text: str) -> int:
 
 
 def _columns(char: str) -> int:
-    if unicodedata.combining(char):
+    if unicodedata.category(char) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
@@ -121,6 +124,53 @@ def _pieces(word: str, room: int) -> list[str]:
             piece = ""
         piece += char
     return [*pieces, piece]
+
+
+def command(text: str, style: Style, *, first: str = "", rest: str = "    ") -> list[str]:
+    """The next command on its own line; one that is too long goes on behind backslashes, so that it can be copied.
+
+    A single word that is wider than a line is left whole for the same reason.
+    """
+    text = style.clean(style.again.command(text))
+    if width_of(first + text) <= style.columns or not is_command(text):
+        return wrap(text, style, first=first, rest=rest)
+    lines: list[str] = []
+    line = first
+    room = style.columns - len(rest) - 2
+    parted = ([pair] if width_of(pair) <= room or pair[0] != "-" else pair.split(" ", 1) for pair in shell_words(text))
+    for word in (part for parts in parted for part in parts):
+        if line.strip() and not line.endswith(" ") and width_of(f"{line} {word}") > style.columns - 2:
+            lines.append(f"{line} \\")
+            line = rest
+        line += word if line.endswith(" ") or not line else f" {word}"
+    return [*lines, line]
+
+
+def followed(sentence: str, following: str, style: Style) -> list[str]:
+    """A sentence and its next command, which is never broken as words are: in the last line where it fits, or below."""
+    lines = wrap(sentence, style)
+    if not following:
+        return lines
+    whole = style.clean(style.again.command(following))
+    if not is_command(whole):
+        return wrap(f"{sentence} Next: {whole}", style)
+    if lines[-1] and width_of(f"{lines[-1]} Next: {whole}") <= style.columns:
+        return [*lines[:-1], f"{lines[-1]} Next: {whole}"]
+    return [*(line for line in lines if line), *command(following, style, first="Next: ")]
+
+
+def items(texts: Sequence[str], style: Style, *, first: str = "") -> list[str]:
+    """`a · b · c`, broken between items only where that is possible."""
+    lines: list[str] = []
+    line = first
+    for text in texts:
+        shown = style.clean(text)
+        joined = f"{line}{style.clean(' · ')}{shown}" if line != first or lines else f"{line}{shown}"
+        if width_of(joined) > style.columns and line.strip() not in ("", first.strip()):
+            lines.append(line)
+            joined = shown
+        line = joined
+    return [part for line in (*lines, line) for part in wrap(line, style, rest="  ")]
 
 
 def labelled(label: str, texts: str | Sequence[str], style: Style) -> list[str]:

@@ -12,6 +12,7 @@ from rollout.model.istio import Mode
 from rollout.record.change import Change, Policy
 from rollout.record.run import Run, Write
 from rollout.record.state import State
+from rollout.report.layout import span
 
 STAGES = (
     State.VERIFYING,
@@ -23,6 +24,7 @@ STAGES = (
 )
 #: What a flip takes besides its watch: reads, propagation and drain, as observed on small meshes.
 _FLIP = timedelta(minutes=4)
+_LOUDEST = (State.ROLLBACK_FAILED, State.ROLLING_BACK, State.OVERRIDDEN, State.BLOCKED, State.ROLLED_BACK)
 #: The recap's counts, in their order.
 TALLY = ("ok", "changed", "skipped", "failed")
 _FINAL = (State.ENFORCED, State.ROLLING_BACK, State.ROLLED_BACK, State.ROLLBACK_FAILED)
@@ -114,3 +116,31 @@ def tally(run: Run) -> dict[str, int]:
 def ending(run: Run) -> str:
     """The end's words (`rolled_back`), or the state that the run is in."""
     return run.result.label if run.result else ("not started" if run.state is State.PLANNED else str(run.state))
+
+
+def rank(run: Run) -> int:
+    """What needs a human comes first, then what waits for one or is unseen or over a limit, then what goes on."""
+    if run.state in _LOUDEST:
+        return _LOUDEST.index(run.state)
+    over = run.ended or run.finished
+    troubled = bool(run.held or run.watch.blind or run.watch.breached) and not over
+    return len(_LOUDEST) + (0 if troubled else 2 if over else 1)
+
+
+def standing(run: Run) -> str:
+    """How it ended, `held`, or nothing that the state does not say: the same word on every screen."""
+    return run.result.label if run.result else ("held" if run.held else "")
+
+
+def seen(run: Run) -> str:
+    """`12m/30m` of sight, '' where no watch has begun."""
+    wanted = argument(run, "watch", "for")
+    return f"{span(run.watch.sight)}/{span(wanted)}" if run.watch.began and wanted else ""
+
+
+def samples(run: Run) -> tuple[int, int]:
+    """Samples that were judged, and those that the watch asks for (0: not known)."""
+    wanted = argument(run, "watch", "for")
+    scrape = timedelta(seconds=run.baseline.sight.interval if run.baseline else 0)
+    interval = max(argument(run, "watch", "interval") or scrape, scrape)
+    return run.watch.ticks, -(-wanted // interval) if wanted and interval else 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from rollout.model.finding import CheckResult, Status
-from rollout.model.judgement import Verdict
+from rollout.model.judgement import Signal, Verdict
 from rollout.record.events import (
     Baselined,
     Checked,
@@ -20,6 +21,7 @@ from rollout.record.events import (
     Moved,
     Note,
     Noted,
+    ProofKind,
     Proven,
     Requested,
     Resumed,
@@ -31,8 +33,10 @@ from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.report import findings, lifecycle
 from rollout.report.endings import result, signals
-from rollout.report.layout import MARKS, Style, clock, count, cut, labelled, span, wrap
+from rollout.report.layout import MARKS, Style, clock, command, count, labelled, span, wrap
 
+#: Two of the watch's signals, by their ids.
+_SILENCE, _ERRORS = "silence", "edge-errors"
 _STATE = max(len(state) for state in State)
 _LOUD = {
     State.BLOCKED: "red",
@@ -45,7 +49,7 @@ _LOUD = {
 
 
 def event(
-    before: Run | None, after: Run, happened: Fact | Note, style: Style | None = None, *, named: bool = False
+    before: Run | None, after: Run, happened: Fact | Note, style: Style | None = None, *, named: int = 0
 ) -> list[str]:
     """The lines of one event; none where nothing changed for a reader.
 
@@ -54,7 +58,7 @@ def event(
         after: the run with the event.
         happened: the event.
         style: how lines are set.
-        named: begin with the namespace, for several runs in one log.
+        named: begin with the namespace in at least so many columns, for several runs in one log.
     """
     style = style or Style()
     words, details = _words(before, after, happened, style)
@@ -62,13 +66,25 @@ def event(
         return result(after, style)
     if not words:
         return details
-    who = f"{after.spec.namespace} " if named else ""
-    head = f"{clock(happened.t, style)} {style.clean(who)}{after.state:<{_STATE}} "
-    if len(head) > style.columns // 2:
-        words, head = f"{head.strip()}: {words}", ""
-    lines = wrap(words, style, first=head, rest=" " * len(head) if head else "    ")
+    lines = _told_at(happened.t, after, words, style, named)
     tone = _LOUD.get(after.state, "") if isinstance(happened, Moved) else ""
     return [*(style.paint(line, tone) for line in lines), *details]
+
+
+def _told_at(at: datetime, run: Run, words: str, style: Style, named: int) -> list[str]:
+    who = f"{run.spec.namespace.ljust(named)} " if named else ""
+    head = f"{clock(at, style)} {style.clean_cell(who)}{run.state:<{_STATE}} "
+    if len(head) > style.columns // 2:
+        words, head = f"{' '.join(head.split())}: {words}", ""
+    return wrap(words, style, first=head, rest=" " * len(head) if head else "    ")
+
+
+def heartbeat(
+    run: Run, now: datetime, style: Style, *, last: Ticked | None = None, detail: str = "", named: int = 0
+) -> list[str]:
+    """The waiting line as a log has it: with the time, and as long as it is."""
+    said = f"{waiting(run, now)}{_numbers(run, last)}{f' · {detail}' if detail else ''}"
+    return _told_at(now, run, said, style, named)
 
 
 def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) -> tuple[str, list[str]]:
@@ -99,6 +115,8 @@ def _words(before: Run | None, after: Run, happened: Fact | Note, style: Style) 
             return "", _ticked(happened, style)
         case Noted():
             return happened.text, []
+        case Held(on=True, why=why) if why.startswith("approval ") and not style.again.ephemeral:
+            return _deeds(happened), command(f"rollout approve {after.id}", style, first="    next      ")
         case _:
             return _deeds(happened), []
 
@@ -116,9 +134,8 @@ def _deeds(happened: Fact | Note) -> str:
             return f"{what} {known}, {happened.kind}: {happened.reason}{owner}"
         case Requested():
             task = f" {happened.task}" if happened.task else ""
-            return f"asked{f' by {happened.by}' if happened.by else ''}: {happened.kind}{task}" + _after(
-                happened.reason
-            )
+            why = f", {happened.reason}" if happened.reason else ""
+            return f"asked{f' by {happened.by}' if happened.by else ''}: {happened.kind}{task}{why}"
         case Held():
             return f"held{_after(happened.why)}" if happened.on else "no longer held"
         case Resumed():
@@ -145,7 +162,7 @@ def _checked(happened: Checked) -> str:
 
 
 def _ticks(before: Run | None, after: Run, happened: Ticks) -> str:
-    """Only a change is worth a line; the heartbeat is `progress`."""
+    """Only a change is worth a line; the rest is the heartbeat's."""
     old = before.watch if before else None
     if old and (old.verdict, old.breached) == (happened.verdict, happened.breached):
         return ""
@@ -162,27 +179,21 @@ def _ticked(happened: Ticked, style: Style) -> list[str]:
 
 def _watch(run: Run) -> str:
     watch = run.watch
-    wanted = lifecycle.argument(run, "watch", "for")
-    of = f"{span(watch.sight)}/{span(wanted)} of sight" if wanted else f"{span(watch.sight)} of sight"
-    scrape = timedelta(seconds=run.baseline.sight.interval if run.baseline else 0)
-    interval = max(lifecycle.argument(run, "watch", "interval") or scrape, scrape)
-    due = f"/{-(-wanted // interval)}" if wanted and interval else ""
+    if run.state is State.ENFORCING:
+        return f"{str(watch.verdict).replace('_', ' ')} while the flip spreads"
+    of = lifecycle.seen(run) or f"{span(watch.sight)}{_of_watch(run)}"
+    ticks, due = lifecycle.samples(run)
     verdict = str(watch.verdict).replace("_", " ") if watch.verdict else "no sample yet"
-    return f"{verdict}: {of}, tick {watch.ticks}{due}"
+    return f"{verdict}: {of} of sight, tick {ticks}{f'/{due}' if due else ''}"
 
 
-def progress(
-    run: Run, now: datetime, style: Style | None = None, *, last: Ticked | None = None, detail: str = ""
-) -> str:
-    """The waiting line: what for, elapsed and limit, the last tick's worst number, and `detail`; one line at most."""
-    style = style or Style()
-    head = f"{run.state:<{_STATE}} "
-    return head + cut(
-        f"{_waiting(run, now)}{_numbers(last)}{f' · {detail}' if detail else ''}", style.columns - len(head), style
-    )
+def _of_watch(run: Run) -> str:
+    wanted = lifecycle.argument(run, "watch", "for")
+    return f"/{span(wanted)}" if wanted else ""
 
 
-def _waiting(run: Run, now: datetime) -> str:
+def waiting(run: Run, now: datetime) -> str:
+    """What for, elapsed and limit."""
     spent = max(now - run.entered, timedelta(0))
     if run.held:
         return f"held {span(spent)}: {run.held}"
@@ -195,6 +206,8 @@ def _waiting(run: Run, now: datetime) -> str:
             if not standing:
                 return f"{span(spent)}"
             since = max(now - max(standing), timedelta(0))
+            if run.state is State.ENFORCING and run.proven(ProofKind.PROPAGATION, max(standing)):
+                return f"waiting for the drain's end {span(since)}"
             return f"waiting for the proxies' proof {_of(since, lifecycle.argument(run, keyword, 'propagation'))}"
         case State.ROLLING_BACK:
             limit = lifecycle.argument(run, "watch", "rollback_timeout")
@@ -214,8 +227,39 @@ def _blind(run: Run, now: datetime) -> str:
     return f" · blind {_of(blind, lifecycle.argument(run, 'watch', 'blind_deadline'))}, then back"
 
 
-def _numbers(last: Ticked | None) -> str:
+def _numbers(run: Run, last: Ticked | None) -> str:
+    """What is over its limit; where nothing is, how many edges are alive, and the errors."""
     if last is None or not last.signals:
         return ""
     worst = min(last.signals, key=lambda s: (s.verdict is not Verdict.REGRESSED, not s.breached))
-    return f" · {worst.name} {worst.measured} (limit {worst.limit})"
+    if worst.breached or worst.verdict is Verdict.REGRESSED:
+        return f" · {worst.name} {worst.measured} (limit {worst.limit})"
+    return "".join(f" · {text}" for text in (edges(run, last), failures(last)) if text)
+
+
+def edges(run: Run, last: Ticked) -> str:
+    """`edges 36/38`: of the baseline's edges those that were judged on the last sample and are alive."""
+    known = {(edge.key, str(edge.family)) for edge in run.baseline.edges} if run.baseline else set()
+    bad = {_edge(signal) for signal in last.signals if signal.breached}
+    alive = {_edge(signal) for signal in last.signals if signal.name != _SILENCE} & known - bad
+    return f"edges {len(alive)}/{len(known)}" if known else ""
+
+
+def _edge(signal: Signal) -> tuple[str, str]:
+    """The edge that a signal is about, and its family: `web/shop -> payments/ledger (http)`."""
+    key, _, rest = signal.where.partition(" (")
+    return key, rest.partition(")")[0]
+
+
+def failures(last: Ticked) -> str:
+    """The highest failed share that callers see, with its limit; '' where too few calls were made to tell."""
+    shares = {
+        signal: float(found[1])
+        for signal in last.signals
+        if signal.name == _ERRORS and (found := re.match(r"([\d.]+)%", signal.measured))
+    }
+    if not shares:
+        return ""
+    worst = max(shares, key=lambda signal: shares[signal])
+    limit = worst.limit.partition(",")[0]
+    return f"errors at callers {shares[worst]:g}% (limit {limit})"

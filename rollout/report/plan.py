@@ -43,14 +43,14 @@ def plan(run: Run, style: Style | None = None, *, short: bool = False) -> list[s
 
 
 def plans(runs: Sequence[Run], style: Style | None = None, *, short: bool = False) -> list[str]:
-    """Several namespaces: each with its blocks, then the totals and each one's result."""
+    """One namespace as `plan`; several: each with its name and blocks, then the totals and each one's result."""
     style = style or Style()
     lines: list[str] = []
+    several = len(runs) > 1
     for run in runs:
-        lines += [style.paint(_heading(run, f"namespace {run.spec.namespace}", style)[0], "bold")]
+        lines += _heading(run, f"namespace {run.spec.namespace}", style) if several else []
         lines += blocks(run, style, short=short)
     lines += totals(runs, style)
-    several = len(runs) > 1
     lines += [line for run in runs for line in result(run, style, named=several)]
     return lines + (batch(runs, style) if several else [])
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rollout.record.run import Run
-from rollout.record.state import State
 from rollout.report import lifecycle
 from rollout.report.layout import Style, cut, span, width_of
 
 _COLUMNS = ("NAME", "STATE", "RESULT", "SIGHT", "RUN", "AGE")
 _FLEXIBLE = (4, 0)
-_LOUDEST = (State.ROLLBACK_FAILED, State.ROLLING_BACK, State.OVERRIDDEN, State.BLOCKED, State.ROLLED_BACK)
 
 
 def status(runs: Sequence[Run], now: datetime, style: Style | None = None) -> list[str]:
@@ -20,7 +18,7 @@ def status(runs: Sequence[Run], now: datetime, style: Style | None = None) -> li
     style = style or Style()
     if not runs:
         return ["no runs"]
-    ordered = sorted(runs, key=lambda run: (_rank(run), run.spec.namespace, run.id))
+    ordered = sorted(runs, key=lambda run: (lifecycle.rank(run), run.spec.namespace, run.id))
     rows = [_COLUMNS, *(_row(run, now, style) for run in ordered)]
     widths = _widths(rows, style)
     lines = []
@@ -31,16 +29,9 @@ def status(runs: Sequence[Run], now: datetime, style: Style | None = None) -> li
     return lines
 
 
-def _rank(run: Run) -> int:
-    return _LOUDEST.index(run.state) if run.state in _LOUDEST else len(_LOUDEST)
-
-
 def _row(run: Run, now: datetime, style: Style) -> tuple[str, ...]:
-    wanted = lifecycle.argument(run, "watch", "for")
-    sight = f"{span(run.watch.sight)}/{span(wanted)}" if run.watch.began and wanted else "-"
-    end = run.result.label if run.result else ("held" if run.held else "-")
     age = span(max((now - run.spec.started).total_seconds(), 0))
-    cells = (run.spec.namespace, str(run.state), end, sight, run.id, age)
+    cells = (run.spec.namespace, str(run.state), lifecycle.standing(run), lifecycle.seen(run), run.id, age)
     return tuple(style.clean(cell).replace(", ", ",").replace(" ", "-") or "-" for cell in cells)
 
 

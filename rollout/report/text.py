@@ -2,34 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rollout.record.spec import Exemption, Spec, Waiver
 from rollout.report.endings import recap, result
-from rollout.report.layout import Style, day, width_of, wrap
-from rollout.report.lines import event, progress
+from rollout.report.layout import Style, command, day, items, width_of, wrap
+from rollout.report.lines import event, heartbeat
 from rollout.report.plan import plan, plans
 from rollout.report.redact import redact
+from rollout.report.versions import made_for, warnings
 
-__all__ = ["Style", "event", "header", "plan", "plans", "problem", "progress", "recap", "result"]
+#: How `RolloutError.lines()` begins its last line.
+_NEXT = f"    {'next':<7} "
+
+__all__ = ["Style", "event", "header", "heartbeat", "plan", "plans", "problem", "recap", "result"]
 
 
-def header(spec: Spec, mode: str, istio: str = "", kubernetes: str = "", style: Style | None = None) -> list[str]:
-    """Where, with what and on what: the first lines of every run, and what people accepted for it."""
+def header(
+    spec: Spec,
+    mode: str,
+    istio: str = "",
+    kubernetes: str = "",
+    style: Style | None = None,
+    *,
+    served: str = "",
+    names: Sequence[str] = (),
+) -> list[str]:
+    """Where, with what and on what: the first lines of every run, and what people accepted for it.
+
+    Args:
+        spec: the assignment.
+        mode: `plan` or `migrate`.
+        istio: its version, '' for the one in the spec.
+        kubernetes: the same.
+        style: how lines are set.
+        served: the version in which the API server has PeerAuthentication, '' where nobody could tell.
+        names: the namespaces of the command, where there are several.
+    """
     style = style or Style()
     origin = spec.origin
     marker = "[DRY RUN] " if spec.plan else ""
-    versions = [("Istio", istio or origin.istio), ("Kubernetes", kubernetes or origin.kubernetes)]
-    where = [
-        f"context {origin.context or 'in-cluster'}",
-        f"cluster {origin.server or 'unknown'}",
-        *(f"{name} {version}" for name, version in versions if version),
-    ]
+    versions = (istio or origin.istio, kubernetes or origin.kubernetes)
+    where = [f"context {origin.context or 'in-cluster'}", f"cluster {origin.server or 'unknown'}"]
+    known = [f"{name} {version}" for name, version in zip(("Istio", "Kubernetes"), versions, strict=True) if version]
+    known += [f"PeerAuthentication {served.rpartition('/')[2]}"] if served else []
     sha = f" (sha {spec.playbook_sha[:6]})" if spec.playbook_sha else ""
-    what = [f"playbook {spec.playbook_name}{sha}", f"namespace {spec.namespace}", f"mode {mode}"]
+    alone = [f"namespace {spec.namespace}"] if len(names) < 2 else []
+    what = [f"playbook {spec.playbook_name}{sha}", *alone, f"mode {mode}"]
+    several = [] if alone else wrap(f"{len(names)} namespaces: {', '.join(names)}", style, rest="  ")
     return [
-        *wrap(" · ".join(where), style, first=marker, rest="  "),
-        *wrap(" · ".join(what), style, rest="  "),
+        *items(where, style, first=marker),
+        *_fitting(items(known, style) if known else [], f"({made_for()})", style),
+        *_warned(warnings(*versions), style),
+        *items(what, style),
+        *several,
         *(line for text in _accepted(spec, style) for line in wrap(text, style, rest="  ")),
     ]
+
+
+def _warned(sentences: list[str], style: Style) -> list[str]:
+    lines = [line for text in sentences for line in wrap(f"warning: {text}", style, rest="  ")]
+    return [style.paint(line, "yellow") for line in lines]
+
+
+def _fitting(lines: list[str], more: str, style: Style) -> list[str]:
+    """The lines with a few words more, in the last one where there is room."""
+    more = style.clean(more)
+    if lines and width_of(f"{lines[-1]} {more}") <= style.columns:
+        return [*lines[:-1], f"{lines[-1]} {more}"]
+    return [*lines, *wrap(more, style, first="  ", rest="  ")]
 
 
 def _accepted(spec: Spec, style: Style) -> list[str]:
@@ -58,6 +99,9 @@ def problem(lines: list[str], style: Style | None = None) -> list[str]:
     style = style or Style()
     shown: list[str] = []
     for number, line in enumerate(lines):
+        if number and line.startswith(_NEXT):
+            shown += command(line.removeprefix(_NEXT), style, first=_NEXT, rest="      ")
+            continue
         kept = style.clean_cell(redact(line))
         if width_of(kept) <= style.columns:  # a caret stays under its place
             shown.append(style.paint(kept, "" if number else "red"))

@@ -25,7 +25,8 @@ def question(run: Run) -> Traffic:
     args = arguments(run, "confirm_mtls", ConfirmMtls)
     raised = run.raised
     since = run.spec.permissive_since or (raised.done if raised else None)
-    return Traffic(run.spec.namespace, args.look_back.total_seconds(), run.spec.metrics_match, run.spec.holes, since)
+    spec, look_back = run.spec, args.look_back.total_seconds()
+    return Traffic(spec.namespace, look_back, spec.metrics_match, spec.holes, since, periods=True)
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:

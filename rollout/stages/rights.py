@@ -10,6 +10,7 @@ from rollout.model.kubernetes import (
     DaemonSet,
     Deployment,
     Ingress,
+    Job,
     Namespace,
     Node,
     Object,
@@ -19,6 +20,7 @@ from rollout.model.kubernetes import (
     ServiceMonitor,
     StatefulSet,
 )
+from rollout.model.kubernetes.happenings import Happening
 from rollout.ports import Right
 
 LEASE = Resource("coordination.k8s.io", ("v1",), "leases", "Lease")
@@ -26,8 +28,9 @@ LEASE = Resource("coordination.k8s.io", ("v1",), "leases", "Lease")
 
 #: Without these the watch is blind: it would hold, and roll back at its deadline.
 WATCHED: tuple[type[Object], ...] = (PeerAuthentication, Pod, Deployment, StatefulSet, DaemonSet, APIService)
-#: With these more is known: drained nodes are no regression, nameless callers get suspects.
-HELPFUL: tuple[type[Object], ...] = (Node, Ingress, ServiceMonitor, PodMonitor)
+#: With these more is known: drained nodes are no regression, nameless callers get suspects, failed Jobs and probes
+#: show.
+HELPFUL: tuple[type[Object], ...] = (Node, Job, Happening, Ingress, ServiceMonitor, PodMonitor)
 
 
 def to_read() -> tuple[Right, ...]:

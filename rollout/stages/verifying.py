@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from rollout.errors import Outcome
 from rollout.model.finding import CheckResult
 from rollout.model.istio import Mode, PeerAuthentication
@@ -17,8 +19,9 @@ from rollout.stages.context import FRESH, checked, deciding, everything, manager
 from rollout.stages.exempting import exempted
 from rollout.stages.guard import successor
 from rollout.stages.owners import owner
+from rollout.stages.ownership import disowned, proven
 from rollout.stages.rights import to_watch, to_write
-from rollout.stages.step import Move, Step
+from rollout.stages.step import Move, Step, Wait
 from rollout.world.reads import DryRun, Objects, Rights
 from rollout.world.world import Unreadable, World
 
@@ -60,24 +63,34 @@ def _means(
     own = [r for r in results if r.state == State.VERIFYING]
     if any(r.blocks for r in own):
         return blocked(own, (shown,))
+    if against := disowned(run, world, now):
+        return against if isinstance(against, Wait) else msgspec.structs.replace(against, facts=(shown,))
     exemptions = exempted(run, world)
-    if exemptions.problems:
-        return Move(State.BLOCKED, "; ".join(exemptions.problems), Outcome.BLOCKED, facts=(shown,))
-    first = [change for change in (relaxation(run, world), *exemptions.changes) if change is not None]
-    world.need(*(DryRun(change) for change in first), since=now - FRESH)
-    for change in first:
-        if words := refusal(world, change):
-            why = f"the server refuses the first write, {change}: {words}"
-            return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
-    proof = f"server dry run accepted {'; '.join(map(str, first))}" if first else "no write needed"
+    words, proof = "; ".join(exemptions.problems), ""
+    if not words:
+        proof, words = _first_writes(run, world, now, exemptions.changes)
+    if words:
+        return Move(State.BLOCKED, words, Outcome.BLOCKED, facts=(shown,))
+    ours = proven(run, world)
     facts: tuple[Fact | Note, ...] = (
         shown,
         *(Noted(t=now, text=note) for note in exemptions.notes),
         Noted(t=now, text=f"if this process dies, the run is picked up by {heir or 'whoever types rollout resume'}"),
+        *((Noted(t=now, text=ours),) if ours else ()),
         Proven(t=now, of=ProofKind.RIGHTS, ok=True, detail=f"{len(rights.rights)} rights"),
         Proven(t=now, of=ProofKind.FIRST_WRITE, ok=True, detail=proof),
     )
     return Move(State.PERMISSIVE, facts=facts)
+
+
+def _first_writes(run: Run, world: World, now: datetime, exemptions: tuple[Change, ...]) -> tuple[str, str]:
+    """What the server's dry runs of all writes before the flip said: the proof, or the refusal's words."""
+    first = [change for change in (relaxation(run, world), *exemptions) if change is not None]
+    world.need(*(DryRun(change) for change in first), since=now - FRESH)
+    for change in first:
+        if words := refusal(world, change):
+            return "", f"the server refuses the first write, {change}: {words}"
+    return (f"server dry run accepted {'; '.join(map(str, first))}" if first else "no write needed"), ""
 
 
 def refused(run: Run) -> str:

@@ -5,12 +5,13 @@ Pure. It lives here and not in `judge`, because the collector answers `Before` w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
-from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, WorkloadBaseline
+from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Scaling, WorkloadBaseline
 from rollout.model.kubernetes import APIService, DaemonSet, Pod, Workload
 from rollout.model.traffic import Family, Party, Sight
 
@@ -36,6 +37,17 @@ def counts(workload: Workload) -> tuple[int, int]:
         return workload.status.desired_number_scheduled, workload.status.number_available
     desired = workload.spec.replicas
     return (1 if desired is None else desired), workload.status.available_replicas
+
+
+def fold_scaling(workload: Workload) -> Scaling:
+    """Who wrote spec.replicas last; an autoscaler does it through the controller manager."""
+    writes = sorted(
+        (field.time, field.manager, field.subresource == "scale")
+        for field in workload.metadata.managed_fields
+        if field.time is not None and "f:replicas" in field.fields.get("f:spec", {})
+    )
+    at, by, alone = writes[-1] if writes else (None, "", False)
+    return Scaling(str(workload.ref), counts(workload)[0], by, at, alone)
 
 
 def pods_of(workload: Workload, pods: Iterable[Pod]) -> tuple[Pod, ...]:
@@ -81,8 +93,12 @@ def fold_baseline(
     sight: Sight,
     workloads: tuple[WorkloadBaseline, ...] = (),
     apis: tuple[str, ...] = (),
+    webhooks: Mapping[str, float] = MappingProxyType({}),
 ) -> Baseline:
-    """What was usual over `windows`, which follow each other and make up `window` seconds."""
+    """What was usual over `windows`, which follow each other and make up `window` seconds.
+
+    `webhooks` are the failed calls within `window`, by name.
+    """
     seen = [{edge_key(edge): edge for edge in observation.edges} for observation in windows]
     keys = {key: edge for edges in seen for key, edge in edges.items()}
     requests = sum(o.destination_requests for o in windows)
@@ -97,6 +113,7 @@ def fold_baseline(
         available_apis=apis,
         destination_errors=errors / requests if requests else 0.0,
         destination_noise=max(ratios, default=0.0),
+        webhooks={name: failed / window for name, failed in webhooks.items()},
     )
 
 

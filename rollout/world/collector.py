@@ -5,7 +5,7 @@ What could not be read is an `Unreadable` in the world, because to know that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,15 +13,18 @@ from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotF
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
 from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Right
+from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
 from rollout.world.history import config_maps, read_traffic
 from rollout.world.live import read_before, read_observed, read_propagation
+from rollout.world.ownership import read_ownership
 from rollout.world.reads import (
     Analysis,
     Before,
     DryRun,
     Objects,
     Observed,
+    Ownership,
     Propagation,
     Read,
     ReferencedConfigMaps,
@@ -68,15 +71,24 @@ def collect(
                 keep({read: _config_maps(read, sources)})
             case _:
                 pass
-    for observed in _alike(wanted, Observed, lambda read: (read.window, read.match)):
-        keep(read_observed(observed, sources))
-    for taken in _alike(wanted, Propagation, lambda read: (read.since, read.match)):
-        keep(read_propagation(taken, sources))
-    for before in _alike(wanted, Before, lambda read: (read.window, read.match)):
-        keep(read_before(before, sources))
-    for traffic in _alike(wanted, Traffic, lambda read: (read.look_back, read.match)):
-        keep(read_traffic(traffic, sources))
+    for found in _together(wanted, sources):
+        keep(found)
     return answers
+
+
+def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, Any]]:
+    """What is asked of Prometheus: no rollback queues behind eight days of history."""
+    for observed in _alike(wanted, Observed, lambda read: (read.window, read.match)):
+        yield dict(read_observed(observed, sources))
+        yield dict(read_beside(observed, sources))
+    for taken in _alike(wanted, Propagation, lambda read: (read.since, read.match)):
+        yield dict(read_propagation(taken, sources))
+    for owned in _alike(wanted, Ownership, lambda read: (read.match, read.again)):
+        yield dict(read_ownership(owned, sources))
+    for before in _alike(wanted, Before, lambda read: (read.window, read.match)):
+        yield dict(read_before(before, sources))
+    for traffic in _alike(wanted, Traffic, lambda read: (read.look_back, read.match)):
+        yield dict(read_traffic(traffic, sources))
 
 
 def _alike(reads: Iterable[Read], kind: type[R], key: Callable[[R], Hashable]) -> Iterable[Sequence[R]]:

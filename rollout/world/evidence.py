@@ -14,10 +14,13 @@ import msgspec
 from rollout.model.traffic import UNKNOWN, Edge, Evidence, EvidenceVerdict, Family, Offender, Party, Sight, Suspect
 from rollout.ports import Answer
 from rollout.record.spec import Fixed
+from rollout.world.batches import Batch, without_run
 from rollout.world.holes import Span, covered, enough_at, merge_spans
 from rollout.world.reads import Traffic
 from rollout.world.rhythm import PERIODS, rhythm
 from rollout.world.sight import partial_answer
+from rollout.world.sightings import Sighting
+from rollout.world.young import spell, too_short
 
 DAY = timedelta(days=1)
 #: Slices overlap, else the midnight job falls between two days.
@@ -66,6 +69,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         unlabelled: inbound series without the labels that the evidence rests on.
         workloads: with a sidecar, and when they were created.
         hours: the ends of the hours in which a plaintext edge was seen.
+        ends: its first and last sighting, where they are known more closely.
+        batches: CronJobs that may call in plaintext, where that was asked.
         suspects: of nameless callers.
         warnings: Prometheus' own, such as a partial response.
     """
@@ -77,6 +82,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     unlabelled: bool = False
     workloads: Mapping[str, datetime] = {}
     hours: Mapping[EdgeId, tuple[datetime, ...]] = {}
+    ends: Mapping[EdgeId, Sighting] = {}
+    batches: tuple[Batch, ...] = ()
     suspects: Mapping[EdgeId, tuple[Suspect, ...]] = {}
     warnings: tuple[str, ...] = ()
     query: str = ""
@@ -158,9 +165,10 @@ def conclude(read: Traffic, end: datetime, known: Known) -> Evidence:
     holes = _holes(read, start, end, known)
     share = covered(start, end, holes)
     # An edge without the label is neither mutual nor plaintext: it is the reason for `no_data` below.
-    edges = tuple(_narrowed(edge, known.hours.get(identity(edge), ())) for edge in known.edges if edge.policy)
+    edges = tuple(_narrowed(edge, known) for edge in known.edges if edge.policy)
     offenders = tuple(_offender(edge, known, look_back) for edge in edges if not edge.mutual)
-    reason, enough = _why_not(read, end, known, holes, share)
+    unproven, enough = _why_not(read, end, known, holes, share)
+    reason = unproven
     if offenders:
         verdict, reason = EvidenceVerdict.PLAINTEXT, _plaintext_sentence(offenders)
     elif reason:
@@ -183,6 +191,7 @@ def conclude(read: Traffic, end: datetime, known: Known) -> Evidence:
         covered=share,
         query=known.query,
         warnings=known.warnings,
+        unproven=unproven,
     )
 
 
@@ -210,39 +219,33 @@ def _why_not(
     if partial := partial_answer(known.warnings):
         return f"Prometheus answered in part: {partial}", None
     if share < ENOUGH:
-        return _too_short(read, known, share), enough_at(end, read.look_back, holes, ENOUGH)
+        have = f"{share:.0%} of the look-back ({spell(read.look_back)}) can be used, {ENOUGH:.0%} are needed"
+        plain = {str(edge.destination) for edge in known.edges if not edge.mutual}
+        why = too_short(read.since, known.workloads, plain, end, ENOUGH * read.look_back)
+        return have + why, enough_at(end, read.look_back, holes, ENOUGH)
     if known.unscraped:
         pod, missed = max(known.unscraped.items(), key=lambda item: item[1])
-        return f"{len(known.unscraped)} proxies were not scraped all the time; {pod} missed {_hours(missed)}", None
-    return "", None
+        return f"{len(known.unscraped)} proxies were not scraped all the time; {pod} missed {spell(missed)}", None
+    return without_run(known.batches, holes, end - timedelta(seconds=read.look_back), end)
 
 
-def _too_short(read: Traffic, known: Known, share: float) -> str:
-    have = f"{share:.0%} of the look-back ({_hours(read.look_back)}) can be used, {ENOUGH:.0%} are needed"
-    young = max(known.workloads.items(), key=lambda item: item[1], default=None)
-    if read.since and (young is None or read.since >= young[1]):
-        return f"{have}: plaintext is accepted only since {read.since:%Y-%m-%d %H:%M}"
-    if young is not None and not known.gaps and not read.holes:
-        return f"{have}: {young[0]} exists only since {young[1]:%Y-%m-%d %H:%M}"
-    return have
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 86400:.1f} days" if seconds >= 2 * 86400 else f"{seconds / 3600:.1f} hours"
-
-
-def _narrowed(edge: Edge, hours: Sequence[datetime]) -> Edge:
+def _narrowed(edge: Edge, known: Known) -> Edge:
+    hours, ends = known.hours.get(identity(edge), ()), known.ends.get(identity(edge), Sighting())
     if not hours or edge.open:
         return edge
-    return msgspec.structs.replace(edge, first=min(hours) - timedelta(hours=1), last=max(hours))
+    return msgspec.structs.replace(
+        edge, first=ends.first or min(hours) - timedelta(hours=1), last=ends.last or max(hours)
+    )
 
 
 def _offender(edge: Edge, known: Known, look_back: timedelta) -> Offender:
+    ends = known.ends.get(identity(edge))
     return Offender(
         edge=edge,
         suspects=known.suspects.get(identity(edge), ()),
         rhythm="" if edge.open else rhythm(known.hours.get(identity(edge), ())),
         clean_from=None if edge.last is None else edge.last + look_back,
+        grain=3600.0 if ends is None or ends.last is None else ends.grain,
     )
 
 
@@ -255,8 +258,8 @@ def _plaintext_sentence(offenders: Sequence[Offender]) -> str:
 def settle(evidence: Evidence, fixed: Iterable[Fixed]) -> Evidence:
     """The same without the edges that somebody repaired, once one of their periods has passed without plaintext.
 
-    The last sighting is known to the hour, so quiet counts from its end. Without a known rhythm the period is the
-    whole look-back, as without --fixed.
+    The last sighting is known to a scrape or two, or to the hour (`grain`), so quiet counts from its end. Without a
+    known rhythm the period is the whole look-back, as without --fixed.
     """
     repaired = {item.edge: item.at for item in fixed}
     gone, notes, waiting = [], list(evidence.warnings), []
@@ -266,7 +269,7 @@ def settle(evidence: Evidence, fixed: Iterable[Fixed]) -> Evidence:
             continue
         period = PERIODS.get(offender.rhythm.partition(" ")[0], evidence.end - evidence.start)
         last = offender.edge.last or evidence.start
-        if last - timedelta(hours=1) >= at or offender.edge.open:
+        if last - timedelta(seconds=offender.grain) >= at or offender.edge.open:
             notes.append(f"{offender.edge.key} was fixed at {at:%Y-%m-%d %H:%M} and came back")
         elif (quiet := max(at, last)) + period <= evidence.end:
             gone.append(offender)
@@ -284,9 +287,8 @@ def _without(
     edges = tuple(edge for edge in evidence.edges if identity(edge) not in dropped)
     verdict, reason = evidence.verdict, evidence.reason
     if verdict is EvidenceVerdict.PLAINTEXT and not offenders:
-        full = evidence.covered >= ENOUGH and evidence.sight.full
-        verdict = (EvidenceVerdict.CLEAN if edges else EvidenceVerdict.IDLE) if full else EvidenceVerdict.NO_DATA
-        reason = "" if full else f"{evidence.covered:.0%} of the look-back can be used, {ENOUGH:.0%} are needed"
+        reason = evidence.unproven
+        verdict = (EvidenceVerdict.CLEAN if edges else EvidenceVerdict.IDLE) if not reason else EvidenceVerdict.NO_DATA
     elif offenders:
         reason = _plaintext_sentence(offenders)
     return msgspec.structs.replace(

@@ -18,6 +18,7 @@ from rollout.model.kubernetes import (
     Deployment,
     Ingress,
     MutatingWebhookConfiguration,
+    Namespace,
     Pod,
     PodMonitor,
     Service,
@@ -28,11 +29,13 @@ from rollout.model.kubernetes import (
 from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
 from rollout.ports import Answer, Right
 from rollout.world import queries
+from rollout.world.batches import Batch, batches
 from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
 from rollout.world.holes import Span, gaps, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import proxies
+from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of, wanted
 from rollout.world.sources import Sights, Sources, unreadable
 from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
 from rollout.world.world import Unreadable
@@ -47,7 +50,6 @@ SMALLEST = timedelta(minutes=30)
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
 SETTLE = timedelta(minutes=5)
-HOUR = timedelta(hours=1)
 
 
 def read_traffic(reads: Sequence[Traffic], sources: Sources) -> dict[Traffic, Evidence | Unreadable]:
@@ -81,25 +83,27 @@ class _History:
         blank, missed = self._attendance(sights)
         mine = {read: self._proving(read, edges.get(read.namespace, ())) for read in self.reads}
         clues = self._clues(mine)
-        return {
-            read: conclude(
-                read,
-                self.end,
-                Known(
-                    sight=sights.of[read.namespace],
-                    edges=mine[read],
-                    gaps=blank.get(read.namespace, ()),
-                    unscraped=missed.get(read.namespace, {}),
-                    unlabelled=read.namespace in unlabelled,
-                    workloads=self._workloads(read.namespace),
-                    hours={key: kept for key, times in hours.items() if (kept := self._outside(read, times))},
-                    suspects=_suspects(mine[read], clues),
-                    warnings=tuple(dict.fromkeys(self.warnings)),
-                    query=queries.existence(Scope((read.namespace,), read.match), Family.HTTP, read.look_back, True),
-                ),
+        jobs = self._batches()
+        answers: dict[Traffic, Evidence | Unreadable] = {}
+        for read in self.reads:
+            name, sight = read.namespace, sights.of[read.namespace]
+            kept = {key: self._outside(read, times) for key, times in hours.items() if key[1].namespace == name}
+            known = Known(
+                sight=sight,
+                edges=mine[read],
+                gaps=blank.get(name, ()),
+                unscraped=missed.get(name, {}),
+                unlabelled=name in unlabelled,
+                workloads=self._workloads(name),
+                hours={key: times for key, times in kept.items() if times},
+                ends=self._ends(read, kept, sight),
+                batches=jobs.get(name, ()),
+                suspects=_suspects(mine[read], clues),
+                warnings=tuple(dict.fromkeys(self.warnings)),
+                query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
             )
-            for read in self.reads
-        }
+            answers[read] = conclude(read, self.end, known)
+        return answers
 
     def _ask(self, promql: str, at: datetime | None = None) -> Answer:
         answer = self.sources.metrics.query(promql, at or self.end)
@@ -108,7 +112,7 @@ class _History:
 
     def _parts(self, span: Slice) -> Iterator[Part]:
         for family in Family:
-            yield from _halving(span, lambda part, family=family: [self._part(part, family)])  # type: ignore[misc]
+            yield from halving(span, lambda part, family=family: [self._part(part, family)])  # type: ignore[misc]
 
     def _part(self, span: Slice, family: Family) -> Part:
         wide = span.seconds + OVERLAP.total_seconds()
@@ -126,7 +130,7 @@ class _History:
         for family in families:
             promql = queries.existence(scope, family, HOUR.total_seconds(), True)
             for span in slices(self.start, self.end):
-                for key, time in _halving(span, lambda part, f=family, q=promql: self._sighted(part, f, q)):  # type: ignore[misc]
+                for key, time in halving(span, lambda part, f=family, q=promql: self._sighted(part, f, q)):  # type: ignore[misc]
                     found.setdefault(key, set()).add(time)
         return {key: tuple(sorted(times)) for key, times in found.items()}
 
@@ -138,6 +142,38 @@ class _History:
         return [
             (identity(edge_of(series.labels, family)), time) for series in answer.series for time, _ in series.points
         ]
+
+    def _ends(
+        self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
+    ) -> dict[EdgeId, Sighting]:
+        """When each plaintext edge was seen first and last: one short range per hour that is worth it."""
+        scope, step = Scope((read.namespace,), read.match), step_of(sight.interval)
+        looked = wanted(hours.values())
+        seen: dict[EdgeId, list[datetime]] = {}
+        for hour in looked:
+            for family in sorted({key[3] for key, times in hours.items() if hour in times}):
+                promql = queries.existence(scope, family, SCRAPES * step, True)
+                first = hour - HOUR + timedelta(seconds=step)
+                try:
+                    answer = self.sources.metrics.query_range(promql, first, hour, step)
+                except QueryTooHeavy:  # then the hour is close enough
+                    continue
+                self.warnings.extend(answer.warnings)
+                for series in answer.series:
+                    key = identity(edge_of(series.labels, family))
+                    seen.setdefault(key, []).extend(time for time, _ in series.points)
+        return sightings(hours, seen, looked, step)
+
+    def _batches(self) -> dict[str, tuple[Batch, ...]]:
+        """The CronJobs that may call each namespace in plaintext, where that is asked."""
+        names = sorted({read.namespace for read in self.reads if read.periods})
+        of = self.sources.readable
+        jobs = of(CronJob) if names else ()
+        if not jobs:
+            return {}
+        maps = self._settings(references((), jobs))
+        services, homes, webhooks = of(Service), of(Namespace), of(MutatingWebhookConfiguration)
+        return {name: batches(name, jobs, services, maps, homes, webhooks) for name in names}
 
     def _usable(self, read: Traffic) -> tuple[Span, ...]:
         """Where plaintext would have been accepted, and so would have been seen."""
@@ -163,7 +199,7 @@ class _History:
                         answer = self._ask(queries.existence(scope, family, wide, True), part.end)
                         return [identity(edge_of(sample.labels, family)) for sample in answer.samples]
 
-                    seen.update(_halving(span, ask))
+                    seen.update(halving(span, ask))
         return tuple(edge for edge in edges if edge.mutual or edge.open or identity(edge) in seen)
 
     def _attendance(self, sights: Sights) -> tuple[dict[str, tuple[Span, ...]], dict[str, dict[str, float]]]:
@@ -194,7 +230,7 @@ class _History:
             return [self._ask(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
 
         for span in slices(self.start, self.end):
-            for answer in _halving(span, count):
+            for answer in halving(span, count):
                 for sample in answer.samples:
                     key = (sample.labels.get("namespace", ""), sample.labels.get("pod", ""))
                     total[key] = total.get(key, 0.0) + sample.value
@@ -276,7 +312,7 @@ def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]
     return tuple(found)
 
 
-def _halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
+def halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
     """All answers for the span, in smaller and smaller parts while Prometheus says that it is too heavy.
 
     Raises:
@@ -287,4 +323,4 @@ def _halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
     except QueryTooHeavy:
         if span.end - span.start <= SMALLEST:
             raise
-        return [answer for half in span.halves for answer in _halving(half, ask)]
+        return [answer for half in span.halves for answer in halving(half, ask)]

@@ -10,12 +10,13 @@ import msgspec
 
 from rollout.errors import ClusterError, MetricsError
 from rollout.mesh.workloads import workload
-from rollout.model.judgement import Baseline, Observation
+from rollout.model.judgement import Baseline, Observation, Scaling
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Pod, StatefulSet, Workload
 from rollout.model.traffic import Party, Sight
 from rollout.ports import Right
 from rollout.world import queries
-from rollout.world.baseline import fold_apis, fold_baseline, fold_workloads
+from rollout.world.baseline import fold_apis, fold_baseline, fold_scaling, fold_workloads
+from rollout.world.beside import failures, webhooks
 from rollout.world.queries import Counter, Scope, SightMetric
 from rollout.world.reads import Before, Observed, Propagation, PropagationAnswer
 from rollout.world.sight import DISCOVERY, by_pod, proxies
@@ -85,7 +86,8 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
             name = item.namespace
             seen = fold.observation(name, sources.at, window, sights.of[name], _texts(name, scope.match, window), said)
             steady = _steady(name, window, sights.of[name], counted, sources)
-            found[item] = recent.with_recent(msgspec.structs.replace(seen, steady=steady), name)
+            seen = msgspec.structs.replace(seen, steady=steady, scalings=_scalings(name, sources))
+            found[item] = recent.with_recent(seen, name)
         return found
 
     return guarded(reads, read)
@@ -123,6 +125,11 @@ def _steady(
         for pod in proxies(sources.within(Pod, namespace))
         if pod.name in sight.expected and (pod.metadata.creation_timestamp or before) <= before
     )
+
+
+def _scalings(namespace: str, sources: Sources) -> tuple[Scaling, ...]:
+    kinds: tuple[type[Workload], ...] = (Deployment, StatefulSet)
+    return tuple(fold_scaling(item) for kind in kinds for item in sources.readable(kind, namespace))
 
 
 def _texts(namespace: str, match: str, window: float) -> dict[str, str]:
@@ -173,6 +180,7 @@ def _baseline(read: Before, folds: Sequence[Fold], step: float, sight: Sight, so
         sight,
         fold_workloads(workloads, sources.within(Pod, namespace)),
         fold_apis(sources.readable(APIService), namespace),
+        failures(webhooks(namespace, sources), read.match, step * len(folds), sources),
     )
 
 

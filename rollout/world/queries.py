@@ -146,11 +146,21 @@ def _window(seconds: float) -> str:
 @_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.BUILD), (_TWO, SightMetric.UP))
 def sight(scope: Scope, metric: SightMetric) -> str:
     """The time of the newest sample, per pod; a failed scrape does not count."""
+    return f"max by (namespace, pod) ({_newest(metric, scope)})"
+
+
+def _newest(metric: SightMetric, scope: Scope) -> str:
     series = _scraped(metric, scope)
     newest = f"timestamp({series})"
     if metric is SightMetric.UP:
         newest = f"({newest} unless ({series} == 0))"  # timestamp() of a comparison is the query's own time
-    return f"max by (namespace, pod) ({newest})"
+    return newest
+
+
+@_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.UP))
+def identities(scope: Scope, metric: SightMetric) -> str:
+    """As `sight`, per series with all of its labels: by one of them the proxies of two clusters are told apart."""
+    return _newest(metric, scope)
 
 
 @_registered((_ONE, SightMetric.UPTIME, 600), (_TWO, SightMetric.UP, 120))
@@ -298,6 +308,21 @@ def passthrough(scope: Scope, window: float) -> str:
         r'destination_service=~"[0-9a-f.:\\[\\]]+"',
     )
     return f"sum by ({', '.join(RESULT)}) (increase({series}[{_window(window)}]))"
+
+
+@_registered((_ONE, ("orders.example.com",), 120), (_TWO, ("orders.example.com", "b.example.com"), 120))
+def webhook_failures(scope: Scope, names: tuple[str, ...], window: float) -> str:
+    """Calls of admission webhooks that failed on their way, as kube-apiserver counts them, by webhook.
+
+    It is scraped in no namespace of the scope, only its matchers count. A series born in the window counts whole.
+    """
+    w, among = _window(window), _among("name", names)
+    rejected = _select(
+        "apiserver_admission_webhook_rejection_count", scope, among, 'error_type="calling_webhook_error"'
+    )
+    passed = _select("apiserver_admission_webhook_fail_open_count", scope, among)
+    terms = " or ".join(f"({m} unless {m} offset {w}) or increase({m}[{w}])" for m in (rejected, passed))
+    return f"sum by (name) ({terms})"
 
 
 # Propagation

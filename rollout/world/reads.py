@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from rollout.model.kubernetes import Object
+from rollout.model.kubernetes import Job, Object
+from rollout.model.kubernetes.happenings import Happening
 from rollout.ports import Right
 from rollout.record.change import Change
 
@@ -32,7 +33,8 @@ class DryRun(msgspec.Struct, frozen=True):
 class Traffic(msgspec.Struct, frozen=True):
     """The look-back of a namespace; answered by Evidence. `holes` are spans that prove nothing.
 
-    `since` is when plaintext began to be accepted, where that is known to be inside the window.
+    `since` is when plaintext began to be accepted, where that is known to be inside the window. `periods` asks besides
+    whether every CronJob that may call in plaintext has run in the time that counts: of the whole look-back only.
     """
 
     namespace: str
@@ -40,6 +42,7 @@ class Traffic(msgspec.Struct, frozen=True):
     match: str = ""
     holes: tuple[tuple[datetime, datetime], ...] = ()
     since: datetime | None = None
+    periods: bool = False
 
 
 class Before(msgspec.Struct, frozen=True):
@@ -66,6 +69,20 @@ class Propagation(msgspec.Struct, frozen=True):
     match: str = ""
 
 
+class Ownership(msgspec.Struct, frozen=True):
+    """Whose proxies Prometheus shows in a namespace; answered by OwnershipAnswer. `again`: the second look."""
+
+    namespace: str
+    match: str = ""
+    again: bool = False
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """A namespace's Jobs, failed probes and failed webhook calls; answered by BesideAnswer with every Observed."""
+
+    namespace: str
+
+
 class Analysis(msgspec.Struct, frozen=True):
     """`istioctl analyze`; answered by a tuple of AnalyzerMessage."""
 
@@ -78,7 +95,49 @@ class ReferencedConfigMaps(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-Read = Objects | Rights | DryRun | Traffic | Before | Observed | Propagation | Analysis | ReferencedConfigMaps
+Read = (
+    Objects
+    | Rights
+    | DryRun
+    | Traffic
+    | Before
+    | Observed
+    | Propagation
+    | Ownership
+    | Beside
+    | Analysis
+    | ReferencedConfigMaps
+)
+
+
+class OwnershipAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose proxies are there.
+
+    Args:
+        expected: our proxies that Prometheus should show.
+        seen: those that it shows.
+        foreign: pods with samples younger than two scrapes that the API server does not know.
+        ours: a matcher that only our series fulfil, such as `cluster="eu1"`; '' where no label tells.
+        clusters: matchers of all clusters that share the namespace, where a label names them.
+        query: shows them with their labels.
+    """
+
+    expected: int = 0
+    seen: int = 0
+    foreign: tuple[str, ...] = ()
+    ours: str = ""
+    clusters: tuple[str, ...] = ()
+    query: str = ""
+
+
+class BesideAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not permitted, or not scraped, is empty; `webhooks` are failed calls within `window` seconds, by name."""
+
+    jobs: tuple[Job, ...] = ()
+    events: tuple[Happening, ...] = ()
+    webhooks: dict[str, float] = {}
+    window: float = 0.0
+    query: str = ""
 
 
 class PropagationAnswer(msgspec.Struct, frozen=True):

@@ -36,15 +36,23 @@ def attempt(lab: Lab, capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[i
 
 
 def test_an_unknown_namespace(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 2, with a guess."""
+    """Exit 2, with a guess, and the command as it should have been."""
     code, text = attempt(lab, capsys, "migrate", "prodution", "--yes")
     assert code == 2
-    assert "did you mean production?" in text
+    assert [
+        "rollout: no namespace matches 'prodution'; did you mean production?",
+        f"    next    rollout migrate production --lab {lab.api_url}",
+    ] == text.splitlines()
+    assert "with sidecar injection: production\n" in attempt(lab, capsys, "plan", "zzz")[1]
 
 
 def test_no_namespace_at_all(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 2."""
-    assert attempt(lab, capsys, "plan")[0] == 2
+    """Exit 2, before any cluster is asked: not even a kubeconfig is needed to hear it."""
+    code, text = attempt(lab, capsys, "plan")
+    assert code == 2
+    assert text.startswith("rollout: no namespace is named\n")
+    assert main(["migrate", "--kubeconfig", "/nowhere"]) == 2
+    assert "no namespace is named" in capsys.readouterr().err
 
 
 def test_nobody_to_ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,3 +193,41 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["plan", "x", "--kubeconfig", str(tmp_path / "none"), *prometheus]) == 2
     assert main(["plan", "x", "--kubeconfig", str(path), "--context", "other", *prometheus]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_context_that_is_not_there(lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The contexts that there are, and how to see them."""
+    path = tmp_path / "config"
+    path.write_text(lab.kubeconfig, encoding="utf-8")
+    assert main(["plan", "x", "--kubeconfig", str(path), "--context", "nope", "--prometheus", "http://x"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("rollout: the kubeconfig has no context 'nope'\n    limit   contexts: lab\n")
+    assert "    next    kubectl config get-contexts, then --context NAME\n" in error
+
+
+def test_a_kubeconfig_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it was looked for, and the two ways to name another."""
+    assert main(["status", "--kubeconfig", "/nowhere/config"]) == 2
+    assert [
+        "rollout: there is no kubeconfig file",
+        "    where   /nowhere/config",
+        "    next    --kubeconfig FILE, or export KUBECONFIG=FILE",
+    ] == capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("argv", "lines"),
+    [
+        (["migrat", "x"], ["there is no command 'migrat'; did you mean migrate?", "rollout migrate --help"]),
+        (["plan", "x", "--until", "chekcing"],
+         ["there is no until 'chekcing'; did you mean checking?", "rollout plan --help"]),
+        (["help", "me"], ["there is no topic 'me'; there are exit-codes", "rollout help --help"]),
+        (["explain"], ["the following arguments are required: ID", "rollout explain --help"]),
+    ],
+)  # fmt: skip
+def test_a_command_line_that_is_wrong(argv: list[str], lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence and the next command, as every error; argparse alone would print its whole usage."""
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert 2 == ended.value.code
+    assert [f"rollout: {lines[0]}", f"    next    {lines[1]}"] == capsys.readouterr().err.splitlines()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-SLOW = {"kubernetes", "requests", "jinja2", "yaml", "urllib3", "pydantic", "msgspec", "asyncio", "jsonschema"}
+SLOW = {"kubernetes", "requests", "jinja2", "yaml", "urllib3", "pydantic", "msgspec", "asyncio", "jsonschema", "rich"}
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["migrate", "--help"], ["--version"]])

@@ -60,7 +60,7 @@ def test_no_screen_is_ever_wider_than_asked(
         *explain.explain("probes", ODD, ODD, ODD, style),
         *tables.exit_codes(style),
         *text.problem([ODD, f"    {ODD}"], style),
-        text.progress(odd, now, style),
+        *text.heartbeat(odd, now, style, detail=ODD, named=9),
         *(line for before, _, happened in story for line in text.event(before, odd, happened, style, named=True)),
     ]
     assert [line for line in lines if width_of(line) > width] == []
@@ -147,10 +147,10 @@ def test_credentials_are_cut_out_of_plain_values() -> None:
     ["a.", "a-", "token", "a-token: ", "'token", 'password="', ": ", "://", "eyJ", "a@", "-----BEGIN PRIVATE KEY-----"],
 )
 def test_cutting_stays_fast_on_long_texts(piece: str) -> None:
-    """A log line of 100 kB is no denial of service."""
-    begun = time.perf_counter()
+    """A log line of 100 kB is no denial of service; processor time, because machines are shared."""
+    begun = time.process_time()
     redact(piece * (100_000 // len(piece)))
-    assert time.perf_counter() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 def test_a_plans_json_is_versioned_and_whole(blocked: Run) -> None:

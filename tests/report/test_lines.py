@@ -1,6 +1,6 @@
 """A run as it happens, and how it ends."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
@@ -15,6 +15,8 @@ from rollout.record.events import (
     Held,
     Note,
     Noted,
+    ProofKind,
+    Proven,
     Requested,
     RequestKind,
     Resumed,
@@ -23,9 +25,12 @@ from rollout.record.events import (
 )
 from rollout.record.run import Run, Watch, Write
 from rollout.record.state import State
+from rollout.report.commands import Again
 from rollout.report.layout import Style
-from rollout.report.text import event, problem, progress, recap, result
+from rollout.report.text import event, heartbeat, problem, recap, result
 
+#: When the flip of these runs was written.
+DONE = datetime(2026, 3, 2, 10, 12, tzinfo=UTC)
 Story = list[tuple[Run | None, Run, Fact]]
 
 
@@ -104,8 +109,8 @@ def test_a_check_that_says_the_same_again_is_counted_only(blocked: Run, now: dat
 def test_several_runs_in_one_log_are_named(blocked: Run, now: datetime) -> None:
     """And times are in the reader's zone."""
     style = Style(zone=timezone(timedelta(hours=2)))
-    line = event(blocked, blocked, Noted(t=now, text="x"), style, named=True)[0]
-    assert line.split() == ["12:12:00", "production", "enforcing", "x"]
+    line = event(blocked, blocked, Noted(t=now, text="x"), style, named=12)[0]
+    assert line == "12:12:00 production   enforcing       x"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,13 @@ def test_several_runs_in_one_log_are_named(blocked: Run, now: datetime) -> None:
     [
         ({"state": State.VERIFYING}, "verifying       1m30s"),
         ({"state": State.ENFORCING}, "enforcing       waiting for the proxies' proof 1m30s/5m"),
+        (
+            {
+                "state": State.ENFORCING,
+                "proofs": {ProofKind.PROPAGATION: Proven(t=DONE, of=ProofKind.PROPAGATION, ok=True)},
+            },
+            "enforcing       waiting for the drain's end 1m30s",
+        ),
         ({"state": State.ROLLING_BACK}, "rolling_back    waiting for the proxies' proof of the way back 1m30s/10m"),
         ({"state": State.WATCHING, "watch": Watch()}, "watching        no sample yet: 0s/30m of sight, tick 0/60"),
         ({"state": State.WATCHING, "held": "approval"}, "watching        held 1m30s: approval"),
@@ -124,7 +136,7 @@ def test_the_waiting_line_has_elapsed_and_limit(
     """What for, how long, how much longer."""
     written = tuple(msgspec.structs.replace(write, done=now) for write in blocked.writes)
     run = msgspec.structs.replace(blocked, entered=now, writes=written, **fields)
-    assert progress(run, now + timedelta(seconds=90)) == expected
+    assert heartbeat(run, now + timedelta(seconds=90), Style(width=99)) == [f"10:13:30 {expected}"]
 
 
 def test_the_waiting_line_counts_blindness_and_shows_the_worst_number(blocked: Run, now: datetime) -> None:
@@ -136,11 +148,10 @@ def test_the_waiting_line_counts_blindness_and_shows_the_worst_number(blocked: R
         for name in ("fine", "bad")
     )
     last = Ticked(t=now, due=now, verdict=Verdict.HEALTHY, signals=(fine, bad))
-    line = progress(run, now + timedelta(minutes=4), Style(width=140), last=last)
-    assert line == (
-        "watching        cannot see: 1m/30m of sight, tick 3/60 · blind 4m/30m, then back · bad 0.2% (limit 0.7%)"
-    )
-    assert len(progress(run, now, last=last, detail="missing " + "pod, " * 30)) == 80
+    assert heartbeat(run, now + timedelta(minutes=4), Style(width=90), last=last, detail="missing p", named=11) == [
+        "10:16:00 production  watching        cannot see: 1m/30m of sight, tick 3/60 · blind",
+        "                                     4m/30m, then back · bad 0.2% (limit 0.7%) · missing p",
+    ]
 
 
 def test_the_recap_lists_every_namespace(rolled_back: Run, blocked: Run) -> None:
@@ -169,8 +180,8 @@ def test_a_run_that_goes_on_says_how_to_follow(rolled_back: Run) -> None:
     """No result yet."""
     run = msgspec.structs.replace(rolled_back, outcome="", state=State.WATCHING, held="approval")
     assert result(run) == [
-        "Not ended: production is held, watching. Next: rollout resume",
-        "production-20260302-1012-b4",
+        "Not ended: production is held, watching.",
+        "Next: rollout resume production-20260302-1012-b4",
     ]
 
 
@@ -188,8 +199,8 @@ def test_a_problem_keeps_its_details_under_its_sentence() -> None:
         "    where   https://***@x",
         "    a:  b",
         "        ^",
-        "    next word word word word word word word word word word word word word word",
-        "      word word word word word word",
+        "    next    word word word word word word word word word word word word word",
+        "      word word word word word word word",
     ]
 
 
@@ -200,3 +211,15 @@ def test_a_write_that_failed_says_so_in_the_recap(rolled_back: Run, now: datetim
     )
     run = msgspec.structs.replace(rolled_back, writes=failed)
     assert recap([run]) == ["RECAP  production  rolled_back  ok=1 changed=0 skipped=1 failed=2"]
+
+
+def test_a_run_that_waits_for_an_approval_says_how_to_give_it(blocked: Run, now: datetime) -> None:
+    """On the same cluster; a lab within this process can be reached by nobody else."""
+    held = Held(t=now, on=True, why="approval of 'go'")
+    style = Style(again=Again(cluster=("--context c",)))
+    assert event(blocked, blocked, held, style) == [
+        "10:12:00 enforcing       held: approval of 'go'",
+        "    next      rollout approve production-20260302-1012-b4 --context c",
+    ]
+    lab = Style(again=Again(cluster=("--lab healthy",), ephemeral=True))
+    assert event(blocked, blocked, held, lab) == ["10:12:00 enforcing       held: approval of 'go'"]

@@ -23,14 +23,48 @@ from rollout.report.text import header, plan, plans
 def test_the_header_says_where_and_with_what(make_spec: Callable[..., Spec]) -> None:
     """Context, cluster, versions, playbook, namespace, mode; the marker for a dry run."""
     assert header(make_spec(), "plan", "1.24.2") == [
-        "[DRY RUN] context kind-demo · cluster https://127.0.0.1:6443 · Istio 1.24.2",
+        "[DRY RUN] context kind-demo · cluster https://127.0.0.1:6443",
+        "Istio 1.24.2 (made for Istio 1.20–1.32, Kubernetes 1.25–1.36)",
         "playbook strict-mtls.yaml (sha 3f2a9c) · namespace production · mode plan",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("istio", "kubernetes", "warned"),
+    [
+        ("1.20.0", "v1.25.0", []),
+        ("1.32.1-distroless", "v1.36.2", []),
+        ("", "", []),
+        ("1.19.9", "v1.30.1", ["Istio 1.19.9 is older than what rollout is made for, 1.20–1.32"]),
+        ("2.0.0", "v1.24.9+k3s1", ["Istio 2.0.0 is newer than what rollout is made for, 1.20–1.32",
+                                   "Kubernetes v1.24.9+k3s1 is older than what rollout is made for, 1.25–1.36"]),
+        ("latest", "1.37", ["Istio latest tells no release; rollout is made for 1.20–1.32",
+                            "Kubernetes 1.37 is newer than what rollout is made for, 1.25–1.36"]),
+    ],
+)  # fmt: skip
+def test_the_header_warns_of_versions_outside(
+    make_spec: Callable[..., Spec], istio: str, kubernetes: str, warned: list[str]
+) -> None:
+    """Both ends belong to the range; what is not known is not warned of."""
+    lines = header(make_spec(), "plan", istio, kubernetes, Style(width=400))
+    assert [f"warning: {text}" for text in warned] == [line for line in lines if line.startswith("warning")]
+
+
+def test_the_header_fits_a_terminal(make_spec: Callable[..., Spec]) -> None:
+    """Items are not broken where they need not be; what the API server serves is said."""
+    lines = header(make_spec(), "migrate", "1.24.2", "v1.31.2", served="security.istio.io/v1beta1", names=["a", "b"])
+    assert lines == [
+        "[DRY RUN] context kind-demo · cluster https://127.0.0.1:6443",
+        "Istio 1.24.2 · Kubernetes v1.31.2 · PeerAuthentication v1beta1",
+        "  (made for Istio 1.20–1.32, Kubernetes 1.25–1.36)",
+        "playbook strict-mtls.yaml (sha 3f2a9c) · mode migrate",
+        "2 namespaces: a, b",
     ]
 
 
 def test_the_header_names_what_people_accepted(waived_spec: Spec) -> None:
     """Waivers are shown in every report, with owner and end."""
-    assert header(waived_spec, "migrate")[2:] == [
+    assert header(waived_spec, "migrate")[3:] == [
         "waived probes=Pod production/x-*: goes in May (up to 0.5/s); owner ana, until",
         "  Mon 2 Mar 10:12",
     ]
@@ -45,7 +79,7 @@ def test_the_header_names_what_the_record_cannot_know(make_spec: Callable[..., S
         permissive_reason="see the wiki",
         exemptions=(Exemption(object="PeerAuthentication a/b", reason="old client"),),
     )
-    assert header(spec, "plan")[2:] == [
+    assert header(spec, "plan")[3:] == [
         "exempt PeerAuthentication a/b: old client",
         "fixed a/b -> c/d at Sun 1 Mar 09:00: redeployed",
         "plaintext accepted since Sun 1 Mar 09:00, as said: see the wiki",
@@ -90,8 +124,8 @@ def test_a_blocked_plan(blocked: Run) -> None:
         "    undo: mode back to PERMISSIVE   server dry run: both accepted",
         "    blocked by: × plaintext-callers",
         "Plan: 0 to add, 1 to change, 0 to remove; 1 blocked. About 34m.",
-        "Result: BLOCKED (exit 3). production was not flipped; nothing was changed. Next:",
-        "rollout explain plaintext-callers",
+        "Result: BLOCKED (exit 3). production was not flipped; nothing was changed.",
+        "Next: rollout explain plaintext-callers",
     ]
 
 

@@ -21,6 +21,7 @@ from rollout.world.collector import collect
 from rollout.world.reads import (
     Analysis,
     Before,
+    Beside,
     DryRun,
     Objects,
     Observed,
@@ -68,7 +69,7 @@ def test_every_answer_has_the_age_of_the_collection() -> None:
     cluster.refuse["pods"] = Unreachable("timeout")
     answers = collect(reads, cluster, LabMetrics(), NoAnalyzer(), World(), NOW)
     assert {reading.at for reading in answers.values()} == {NOW}
-    assert set(answers) == set(reads)
+    assert set(answers) == {*reads, Beside("production")}
     assert isinstance(answers[reads[3]].value, Unreadable)
 
 
@@ -282,7 +283,7 @@ def test_a_world_that_knows_the_pods_saves_the_list() -> None:
     known = World({Objects(Pod): Reading(NOW, (pod(),))})
     read = Observed("production", 120.0)
     assert collect([read], cluster, metrics, NoAnalyzer(), known, NOW)[read].value.sight.full
-    assert cluster.lists == []
+    assert "pods" not in {listed.split()[0] for listed in cluster.lists}
     collect([read, Objects(Pod)], FakeCluster(pod()), metrics, NoAnalyzer(), World(), NOW)
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rollout.model.traffic import Family
+from rollout.world import queries
 from rollout.world.queries import RESULT, examples
+from rollout.world.sightings import SCRAPES
 from tests.real.prometheus.parity import Question, differences
 from tests.real.prometheus.remote_write import Samples
 from tests.real.prometheus.server import RealPrometheus, binary_or_skip
@@ -83,6 +86,11 @@ def _samples() -> list[Samples]:
         found.append(_series(bare | {"destination_workload_namespace": "unknown"}, COUNTERS[0], range(SPAN), 2.0))
         dropped = istio_labels("web/shop", f"{namespace}/orders", destination_workload_namespace="")
         found.append(_series(dropped | {"namespace": namespace}, COUNTERS[0], range(SPAN), 2.0))
+    for webhook, span in (("orders.example.com", range(SPAN)), ("b.example.com", range(SPAN - 2, SPAN))):
+        labels = {"name": webhook, "instance": "10.0.0.1:6443", "error_type": "calling_webhook_error"}
+        found.append(_series(labels, "apiserver_admission_webhook_rejection_count", span, 2.0))
+        passed = {"name": webhook, "instance": "10.0.0.1:6443", "type": "validating"}
+        found.append(_series(passed, "apiserver_admission_webhook_fail_open_count", span, 1.0))
     return found
 
 
@@ -93,6 +101,9 @@ def test_every_query_of_the_registry_has_parity(server: RealPrometheus) -> None:
     for name, text in examples():
         questions += [(name, text, end), (name, text, end - 90 * MINUTE + 12_345)]
         questions.append((name, text, (end - 120 * MINUTE, end, 17 * MINUTE)))
+    close = queries.existence(queries.Scope(("production",)), Family.HTTP, SCRAPES * 60, True)
+    hour = (end - 65 * MINUTE, end - 5 * MINUTE, MINUTE)  # a caller that was born and died in it
+    questions.append(("the closer look", close, hour))
     assert differences(server, _samples(), questions) == []
     answers = {name: server.get("/api/v1/query", query=text, time=f"{end / 1000:.3f}") for name, text in examples()}
     empty = {name for name, (_, body) in answers.items() if not body["data"]["result"]}

@@ -79,6 +79,7 @@ class CronJobSpec(Value, frozen=True):
     """spec of a CronJob."""
 
     schedule: str = ""
+    time_zone: str | None = None
     suspend: bool = False
     job_template: JobTemplate = JobTemplate()
 

@@ -1,0 +1,58 @@
+"""The next command, so that copying its line works: it repeats how this command line reached its cluster."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_COMMAND = re.compile(
+    r"\brollout (?P<verb>plan|migrate|status|resume|rollback|approve|hold|stop)\b"
+    r"(?P<target> (?!-)[\w.*-]*[\w*])?(?P<flags>(?: --[a-z][\w-]*)*)"
+)
+_ASSIGNED = ("plan", "migrate")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_WORD = r"(?:'[^']*'|\"[^\"]*\"|\S)+"
+_RUN = re.compile(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}")
+
+
+class Again(msgspec.Struct, frozen=True):
+    """What a following command has to repeat, as words that a shell reads.
+
+    Args:
+        cluster: flags of every command that talks to the cluster.
+        assignment: flags that `plan` and `migrate` alone take.
+        ephemeral: the cluster is a lab that ends with this command, so that no run of it can be taken up.
+    """
+
+    cluster: tuple[str, ...] = ()
+    assignment: tuple[str, ...] = ()
+    ephemeral: bool = False
+
+    def command(self, text: str) -> str:
+        """The text with these flags in each of its commands; what is no command of ours stays as it is."""
+        parts = (_COMMAND.sub(self._repeated, part) for part in text.split(", or "))
+        return ", or ".join(dict.fromkeys(parts))
+
+    def _repeated(self, found: re.Match[str]) -> str:
+        verb, target, flags = found["verb"], (found["target"] or "").strip(), found["flags"]
+        if self.ephemeral and verb not in _ASSIGNED:
+            verb, target, flags = "plan", namespace_of(target) or "NAMESPACE", ""
+        more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else ()))
+        return " ".join(["rollout", verb, *([target] if target else [])]) + flags + "".join(f" {word}" for word in more)
+
+
+def namespace_of(name: str) -> str:
+    """The namespace that a run's id begins with, or the name itself."""
+    as_id = _RUN.fullmatch(name)
+    return as_id[1] if as_id else name
+
+
+def is_command(text: str) -> bool:
+    """It can be typed as it stands."""
+    return text.startswith(("rollout ", "kubectl ")) and ", " not in _QUOTED.sub("", text)
+
+
+def words(command: str) -> list[str]:
+    """The command's words with their quotes kept, a flag together with its value."""
+    return re.findall(rf"--\S+ (?!--){_WORD}|{_WORD}", command)
