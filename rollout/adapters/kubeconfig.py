@@ -64,9 +64,7 @@ def access(kubeconfig: str | None, context: str | None, environ: Mapping[str, st
         return _from_files(os.pathsep.join(found), context)
     if not kubeconfig and not context and environ.get("KUBERNETES_SERVICE_HOST"):
         return _in_cluster()
-    raise UsageError(
-        "there is no kubeconfig file", where=paths, next="--kubeconfig FILE, or export KUBECONFIG=FILE"
-    )
+    raise UsageError("there is no kubeconfig file", where=paths, next="--kubeconfig FILE, or export KUBECONFIG=FILE")
 
 
 def _in_cluster() -> Access:

@@ -24,6 +24,11 @@ from rollout.record.spec import Exemption, Fixed, OnStop, Origin, Spec, Waiver
 from rollout.record.state import State
 from rollout.stages.arguments import KEYWORDS
 
+#: Flags that are the Spec's fields of the same name.
+_AS_GIVEN = (
+    "allow_idle", "allow_system", "override_owner", "until", "metrics_match", "state_namespace", "repo",
+    "accept_slow_rollback",
+)  # fmt: skip
 #: `production/orders:8443`, as against `PeerAuthentication production/orders`.
 _PORT_OF = re.compile(r"([a-z0-9-]+/[a-z0-9.-]+):(\d{1,5})")
 
@@ -110,6 +115,7 @@ def spec(
     plan: bool,
 ) -> Spec:
     """The assignment of one run."""
+    since = args.permissive_since
     return Spec(
         run=f"{namespace[:40]}-{now:%Y%m%d-%H%M}-{os.urandom(2).hex()}",
         namespace=namespace,
@@ -123,23 +129,16 @@ def spec(
         exemptions=(*book.exemptions, *_exemptions(args)),
         fixed=_fixed(args),
         terminal=terminal(),
-        allow_idle=args.allow_idle,
-        allow_system=args.allow_system,
-        override_owner=args.override_owner,
         require_guard=book.require_guard or args.require_guard,
         on_stop=OnStop(args.on_stop),
-        until=args.until,
         max_duration=duration(args.max_duration, "--max-duration") if args.max_duration else None,
-        permissive_since=moment(args.permissive_since, "--permissive-since") if args.permissive_since else None,
-        permissive_reason=_reason(args, "--permissive-since") if args.permissive_since else "",
-        metrics_match=args.metrics_match,
-        state_namespace=args.state_namespace,
+        permissive_since=moment(since, "--permissive-since") if since else None,
+        permissive_reason=_reason(args, "--permissive-since") if since else "",
         mesh=mesh,
         enforced_before=bool(earlier) and earlier[-1].state is State.ENFORCED,
         holes=strict_spans(earlier, now),
         plan=plan,
-        repo=args.repo,
-        accept_slow_rollback=args.accept_slow_rollback,
+        **{flag: getattr(args, flag) for flag in _AS_GIVEN},
     )
 
 

@@ -9,8 +9,6 @@ from rollout.record.run import Run, fold
 from rollout.record.state import State
 from rollout.report.commands import namespace_of
 
-run_namespace = namespace_of
-
 
 def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
     """Every readable run of a namespace ('' for all), oldest first.

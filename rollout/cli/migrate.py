@@ -50,7 +50,8 @@ def migrated(args: Any, p: Ports) -> int:
     done: list[Run] = []
     with p.stopper:
         ordered, said = in_order(names, book.order, book.serial, specs, p.metrics)
-        screen.lines([said] if said else [])
+        if said:
+            screen.say(said)
         for wave in waves(ordered, book.serial):
             runs = [_begun(specs[name], p, screen) for name in wave]
             done += drive(runs, io_of(p, screen))

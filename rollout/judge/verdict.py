@@ -102,6 +102,8 @@ def _blind(observation: Observation) -> str:
     if partial := partial_answer(observation.warnings):
         return f"Prometheus answered in part: {partial}"
     if not sight.expected:
+        if observation.scalings and all(scaling.desired == 0 for scaling in observation.scalings):
+            return ""
         return "no proxy of the namespace is expected to be scraped"
     if missing := sight.missing:
         return f"{len(sight.seen)} of {len(sight.expected)} proxies are scraped; missing: {', '.join(missing[:5])}"

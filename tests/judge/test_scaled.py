@@ -79,6 +79,19 @@ def test_scaled_to_nothing_by_a_person_is_no_regression() -> None:
     assert ["0 of 0 replicas available; Deployment production/orders scaled 3→0 at 11:55 by kubectl"] == told
 
 
+def test_a_namespace_that_is_scaled_to_nothing_is_not_blindness() -> None:
+    """No proxy is expected, because no replica is wanted; with one wanted somewhere, it is."""
+    before = Baseline(at=FLIP, window=3600.0, sight=Sight(("p",), ("p",), newest=NOW))
+    world = World(
+        {Objects(kind): Reading(NOW, ()) for kind in (Deployment, StatefulSet, DaemonSet, Pod, Node, APIService)}
+    )
+    verdicts = []
+    for desired in (0, 1):
+        seen = Observation(at=NOW, window=120.0, sight=Sight((), ()), scalings=(Scaling(ORDERS, desired),))
+        verdicts.append(judge(before, seen, Watch(began=FLIP), world, "production", NOW, settled=FLIP).verdict)
+    assert [Verdict.NO_TRAFFIC, Verdict.CANNOT_SEE] == verdicts
+
+
 def test_pods_that_die_while_three_are_wanted_are_one() -> None:
     """The same picture at the callers, and nobody scaled anything."""
     judgement = _judged(deployment(replicas=3, available=0), DEAD, edge=CUT)

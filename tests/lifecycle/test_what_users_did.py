@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from rollout.cli import main
-from rollout.cli.history import run_namespace
 from rollout.lab.api.faults import Effect, Fault
 from rollout.lab.lab import Lab
+from rollout.report.commands import namespace_of
 
 QUICK = str(Path(__file__).parent / "quick.yaml")
 READY = yaml.safe_load("""
@@ -154,4 +154,4 @@ def test_a_selector_that_matches_nothing(lab: Lab) -> None:
 )
 def test_a_run_is_told_from_a_namespace(name: str, namespace: str) -> None:
     """A year in a namespace's name is no date of a run."""
-    assert run_namespace(name) == namespace
+    assert namespace_of(name) == namespace
