@@ -108,7 +108,8 @@ def _assignment(made: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--fixed", action="append", default=[], metavar="EDGE@TIME", help="a repaired caller")
     group.add_argument("--permissive-since", metavar="DATE", help="when plaintext began to be accepted")
-    group.add_argument("--reason", default="", metavar="TEXT", help="goes with the four above")
+    group.add_argument("--short-evidence", action="store_true", help="take what Prometheus knows, watch 4x as long")
+    group.add_argument("--reason", default="", metavar="TEXT", help="goes with the five above")
     group.add_argument(
         "--max-rate",
         type=float,

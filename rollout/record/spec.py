@@ -99,6 +99,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
         mesh: the MeshConfig that was read at the start.
         holes: spans in which earlier runs of ours kept the namespace STRICT: plaintext left no series there.
         enforced_before: an earlier run of ours ended `enforced` here.
+        short_evidence: why evidence over less than the look-back is enough, where Prometheus knows no more.
         repo: a working copy in which `via: commit` edits the policy's file.
         accept_slow_rollback: flip by commit although a revert may not be applied in time.
         plan: a dry run: the journal lives in memory and a block is passed by the trigger `assume`.
@@ -132,6 +133,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     enforced_before: bool = False
     holes: tuple[tuple[datetime, datetime], ...] = ()
     plan: bool = False
+    short_evidence: str = ""
     repo: str = ""
     accept_slow_rollback: bool = False
 

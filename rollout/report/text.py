@@ -88,6 +88,7 @@ def _accepted(spec: Spec, style: Style) -> list[str]:
         for row, given in zip(rows, owners, strict=True)
     ]
     rows += [f"fixed {f.edge} at {day(f.at, style)}: {f.reason}" for f in spec.fixed]
+    rows += [f"short evidence accepted, watched 4x as long: {spec.short_evidence}"] if spec.short_evidence else []
     if spec.permissive_since:
         since = day(spec.permissive_since, style)
         rows.append(f"plaintext accepted since {since}, as said: {spec.permissive_reason or 'no reason given'}")

@@ -26,7 +26,9 @@ def question(run: Run) -> Traffic:
     raised = run.raised
     since = run.spec.permissive_since or (raised.done if raised else None)
     spec, look_back = run.spec, args.look_back.total_seconds()
-    return Traffic(spec.namespace, look_back, spec.metrics_match, spec.holes, since, periods=True)
+    return Traffic(
+        spec.namespace, look_back, spec.metrics_match, spec.holes, since, periods=True, short=bool(spec.short_evidence)
+    )
 
 
 def decide(run: Run, world: World, now: datetime) -> Step:

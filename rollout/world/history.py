@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+import msgspec
+
 from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
 from rollout.mesh.injection import captured
 from rollout.mesh.workloads import workload
@@ -31,7 +33,7 @@ from rollout.ports import Answer, Right
 from rollout.world import queries
 from rollout.world.batches import Batch, batches
 from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
-from rollout.world.holes import Span, gaps, outside
+from rollout.world.holes import Span, gaps, known_from, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import proxies
@@ -39,6 +41,7 @@ from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of,
 from rollout.world.sources import Sights, Sources, unreadable
 from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
 from rollout.world.world import Unreadable
+from rollout.world.young import spell
 
 T = TypeVar("T")
 
@@ -50,6 +53,8 @@ SMALLEST = timedelta(minutes=30)
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
 SETTLE = timedelta(minutes=5)
+#: Less than this is no evidence, whatever was accepted.
+SHORTEST = timedelta(hours=1)
 
 
 def read_traffic(reads: Sequence[Traffic], sources: Sources) -> dict[Traffic, Evidence | Unreadable]:
@@ -85,12 +90,14 @@ class _History:
         clues = self._clues(mine)
         jobs = self._batches()
         answers: dict[Traffic, Evidence | Unreadable] = {}
-        for read in self.reads:
-            name, sight = read.namespace, sights.of[read.namespace]
+        for asked in self.reads:
+            name, sight = asked.namespace, sights.of[asked.namespace]
+            began = self._began(asked, blank.get(name, ()))
+            read = msgspec.structs.replace(asked, look_back=(self.end - began).total_seconds())
             kept = {key: self._outside(read, times) for key, times in hours.items() if key[1].namespace == name}
             known = Known(
                 sight=sight,
-                edges=mine[read],
+                edges=mine[asked],
                 gaps=blank.get(name, ()),
                 unscraped=missed.get(name, {}),
                 unlabelled=name in unlabelled,
@@ -98,11 +105,11 @@ class _History:
                 hours={key: times for key, times in kept.items() if times},
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
-                suspects=_suspects(mine[read], clues),
-                warnings=tuple(dict.fromkeys(self.warnings)),
+                suspects=_suspects(mine[asked], clues),
+                warnings=tuple(dict.fromkeys([*self.warnings, *_shortened(asked, read)])),
                 query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
             )
-            answers[read] = conclude(read, self.end, known)
+            answers[asked] = conclude(read, self.end, known)
         return answers
 
     def _ask(self, promql: str, at: datetime | None = None) -> Answer:
@@ -212,7 +219,9 @@ class _History:
             blank |= self._gaps(scope, SightMetric(metric))
             seen = self._attended(scope, SightMetric(metric))
             for name in names:
-                missed[name] = self._missed(name, seen, sights.of[name])
+                short = any(read.short and read.namespace == name for read in self.reads)
+                since = known_from(blank[name], self.start, self.end, SHORTEST) if short else self.start
+                missed[name] = self._missed(name, seen, sights.of[name], since)
         return blank, missed
 
     def _gaps(self, scope: Scope, metric: SightMetric) -> dict[str, tuple[Span, ...]]:
@@ -236,15 +245,20 @@ class _History:
                     total[key] = total.get(key, 0.0) + sample.value
         return total
 
-    def _missed(self, namespace: str, seen: dict[tuple[str, str], float], sight: Sight) -> dict[str, float]:
+    def _began(self, read: Traffic, blank: Sequence[Span]) -> datetime:
+        return known_from(blank, self.start, self.end, SHORTEST) if read.short else self.start
+
+    def _missed(
+        self, namespace: str, seen: dict[tuple[str, str], float], sight: Sight, start: datetime
+    ) -> dict[str, float]:
         """Pods that were not scraped for more than a tenth of the look-back while they lived."""
         found: dict[str, float] = {}
         for pod in proxies(self.sources.within(Pod, namespace)):
             born = pod.metadata.creation_timestamp
-            since = max(self.start, born + START) if born else self.start
+            since = max(start, born + START) if born else start
             steps = self.end.timestamp() // STEP - since.timestamp() // STEP
             lost = (steps - seen.get((namespace, pod.name), 0.0)) * STEP
-            allowed = max(2 * STEP, 0.1 * (self.end - self.start).total_seconds())
+            allowed = max(2 * STEP, 0.1 * (self.end - start).total_seconds())
             if pod.name in sight.expected and lost > allowed:
                 found[pod.name] = lost
         return found
@@ -293,6 +307,12 @@ def _suspects(edges: Sequence[Edge], clues: Clues | None) -> dict[EdgeId, tuple[
     if clues is None:
         return {}
     return {identity(edge): suspects(edge, clues) for edge in edges if not edge.mutual and not edge.source.named}
+
+
+def _shortened(asked: Traffic, read: Traffic) -> tuple[str, ...]:
+    if read.look_back >= asked.look_back:
+        return ()
+    return (f"short evidence: Prometheus knows {spell(read.look_back)} of the {spell(asked.look_back)} asked for",)
 
 
 def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]:

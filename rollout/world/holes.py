@@ -52,6 +52,14 @@ def enough_at(end: datetime, look_back: float, holes: Sequence[Span], share: flo
     return end
 
 
+def known_from(holes: Sequence[Span], start: datetime, end: datetime, least: timedelta) -> datetime:
+    """Where the first hole ends, if the window begins with one and at least so much is left of it; else its start."""
+    first = next(iter(sorted(holes)), None)
+    if first is None or first[0] > start or end - first[1] < least:
+        return start
+    return first[1]
+
+
 def gaps(times: Sequence[datetime], start: datetime, end: datetime, step: timedelta) -> tuple[Span, ...]:
     """Where a range answer has no point: spans of more than one step, between `start` and `end`."""
     found: list[Span] = []

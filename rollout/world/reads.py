@@ -35,6 +35,7 @@ class Traffic(msgspec.Struct, frozen=True):
 
     `since` is when plaintext began to be accepted, where that is known to be inside the window. `periods` asks besides
     whether every CronJob that may call in plaintext has run in the time that counts: of the whole look-back only.
+    `short`: where Prometheus knows less than the look-back, what it knows is the look-back.
     """
 
     namespace: str
@@ -43,6 +44,7 @@ class Traffic(msgspec.Struct, frozen=True):
     holes: tuple[tuple[datetime, datetime], ...] = ()
     since: datetime | None = None
     periods: bool = False
+    short: bool = False
 
 
 class Before(msgspec.Struct, frozen=True):
