@@ -26,6 +26,7 @@ _ASSIGNMENT = {
     "exempt": "--exempt",
     "fixed": "--fixed",
     "permissive_since": "--permissive-since",
+    "short_evidence": "--short-evidence",
     "reason": "--reason",
     "max_rate": "--max-rate",
     "allow_idle": "--allow-idle",
@@ -36,6 +37,8 @@ _ASSIGNMENT = {
     "on_stop": "--on-stop",
     "max_duration": "--max-duration",
     "metrics_match": "--metrics-match",
+    "repo": "--repo",
+    "accept_slow_rollback": "--accept-slow-rollback",
 }
 _DEFAULTS = {"istioctl": "istioctl", "on_stop": "roll_back"}
 

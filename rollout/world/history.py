@@ -106,10 +106,12 @@ class _History:
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
-                warnings=tuple(dict.fromkeys([*self.warnings, *_shortened(asked, read)])),
+                warnings=tuple(dict.fromkeys(self.warnings)),
                 query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
             )
-            answers[asked] = conclude(read, self.end, known)
+            proven = conclude(read, self.end, known)
+            said = (*proven.warnings, *_shortened(asked, read))
+            answers[asked] = msgspec.structs.replace(proven, warnings=said)
         return answers
 
     def _ask(self, promql: str, at: datetime | None = None) -> Answer:

@@ -1,5 +1,6 @@
 """Whoever copies the last line of a command gets a command that runs on the same cluster."""
 
+import argparse
 import json
 import shlex
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.cli import main
+from rollout.cli import again, main
 from rollout.cli.parser import parser
 from rollout.lab.lab import Lab
 
@@ -89,3 +90,12 @@ def test_the_next_of_a_lab_begins_a_lab(
     verb = "plan" if paused else "migrate"
     assert ["rollout", verb, "production", *argv[-4:], *paused[:2]] == following(shown)
     assert ("Its lab ended with it." in shown) == bool(paused)
+
+
+@pytest.mark.parametrize("group", ["cluster", "assignment"])
+def test_a_next_command_forgets_no_flag(group: str) -> None:
+    """Every flag of the two groups is repeated, but for those that say how to answer."""
+    (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
+    (found,) = (g for g in commands.choices["migrate"]._action_groups if g.title == group)
+    flags = {action.dest for action in found._group_actions} - {"output", "prometheus_header"}
+    assert set() == flags - set({"cluster": again._CLUSTER, "assignment": again._ASSIGNMENT}[group])

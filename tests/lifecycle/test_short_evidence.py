@@ -34,7 +34,7 @@ def test_three_hours_are_enough_when_accepted(lab_of: Callable[[str], Lab], caps
         assert 0 == run(lab, "migrate", "production", *SHORT)
     said = " ".join(capsys.readouterr().out.split())
     assert "short evidence accepted, watched 4x as long: Prometheus keeps three hours" in said
-    assert "short evidence: Prometheus knows 3" in said
+    assert "short evidence: Prometheus knows 2.9 hours of the 24.0 hours asked for" in said
     assert "6m/6m" in said
 
 
