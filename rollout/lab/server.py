@@ -16,30 +16,20 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
+from rollout.lab.answers import PROMETHEUS, PrometheusHandler, faulty, from_prometheus, micro
 from rollout.lab.api import Api, ApiError, Effect, Fault, Faults, Store, User
 from rollout.lab.api.handlers import refusal
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
-from rollout.lab.api.routes import route
-from rollout.lab.api.status import conflict, unauthorized
 from rollout.lab.clock import Attachment, ClockClosed, VirtualClock
 
-_PROMETHEUS = "/prometheus"
+__all__ = ["LabServer", "PrometheusHandler"]
+
 _LOOPBACK = "127.0.0.1"
 _HANG_UP = getattr(select, "POLLRDHUP", select.POLLIN)  # where the system cannot tell, a peek does
-
-
-class PrometheusHandler(Protocol):
-    """What stands behind /prometheus."""
-
-    def handle(
-        self, method: str, path: str, query: dict[str, list[str]], headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, str, bytes]:
-        """Answer with status, content type and body; `path` begins after /prometheus."""
-        ...
 
 
 class _Dropped(Exception):
@@ -240,7 +230,8 @@ class _Connection(BaseHTTPRequestHandler):
     def _answer(self, request: HttpRequest) -> HttpAnswer:
         if request.path.startswith("/lab/"):
             return self._lab(request)
-        fault = self.lab.faults.hit(request.method, request.target, self.lab.clock.now())
+        token = request.header("authorization").removeprefix("Bearer ")
+        fault = self.lab.faults.hit(request.method, request.target, self.lab.clock.now(), token)
         if fault is None:
             return self._handled(request)
         if fault.effect is Effect.DROP_BEFORE:
@@ -256,9 +247,9 @@ class _Connection(BaseHTTPRequestHandler):
     def _handled(self, request: HttpRequest) -> HttpAnswer:
         lab = self.lab
         try:
-            if request.path == _PROMETHEUS or request.path.startswith(_PROMETHEUS + "/"):
+            if request.path == PROMETHEUS or request.path.startswith(PROMETHEUS + "/"):
                 lab.clock.catch_up()
-                return _prometheus(lab.prometheus, request)
+                return from_prometheus(lab.prometheus, request)
             return lab.api.answer(request)
         except Exception as error:  # noqa: BLE001 - a bug of the lab must not look like a dropped connection
             lab.failures.append(error)
@@ -338,6 +329,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _send(self, answer: HttpAnswer) -> None:
         self.send_response_only(answer.status)
+        self.send_header("Date", self.date_time_string())  # real time: a client's cache counts from it
         for name, value in answer.headers:
             self.send_header(name, value)
         if answer.content_type:
@@ -372,32 +364,3 @@ class _Connection(BaseHTTPRequestHandler):
         poll = select.poll()
         poll.register(self.connection, _HANG_UP)
         return bool(poll.poll(0)) and self._left()
-
-
-def micro(moment: datetime) -> str:
-    """RFC 3339 with microseconds, in UTC."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def faulty(fault: Fault, request: HttpRequest) -> HttpAnswer:
-    """What a fault answers instead of the server."""
-    if fault.effect is Effect.OVERLOADED:
-        answer = HttpAnswer(429, b"Too many requests, please try again later.\n", "text/plain; charset=utf-8")
-        answer.headers.append(("Retry-After", str(fault.retry_after)))
-        return answer
-    if fault.effect is Effect.UNAUTHORIZED:
-        return refusal(unauthorized(), request)
-    if fault.effect is Effect.CONFLICT:
-        at = route(request)
-        return refusal(conflict(at.plural, at.group, at.name), request)
-    media = "application/json" if fault.body.lstrip().startswith("{") else "text/plain; charset=utf-8"
-    return HttpAnswer(fault.status, fault.body.encode(), media)
-
-
-def _prometheus(handler: PrometheusHandler | None, request: HttpRequest) -> HttpAnswer:
-    if handler is None:
-        return json_answer(404, {"error": "this lab has no Prometheus"})
-    headers = {name: values[0] for name, values in request.headers.items()}
-    path = request.path.removeprefix(_PROMETHEUS) or "/"
-    status, media, body = handler.handle(request.method, path, request.query, headers, request.body)
-    return HttpAnswer(status, body, media)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rollout.lab.api.shapes import always
 from rollout.lab.api.status import Json
+from rollout.lab.api.webhooks import webhook_defaults
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -29,6 +30,7 @@ _ROLLING = {"maxUnavailable": "25%", "maxSurge": "25%"}
 def defaulted(kind: str, obj: Json) -> Json:
     """The object with its schema's defaults; the argument is changed."""
     spec = obj.get("spec")
+    webhook_defaults(kind, obj)
     match kind:  # type: ignore[exhaustive-match]
         case "Namespace":
             meta = obj["metadata"]

@@ -1,24 +1,27 @@
-"""What the server says about itself: versions, groups, resources, and the OpenAPI stubs that kubectl asks for."""
+"""What the server says about itself: its paths, versions, groups and resources."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import json
 
 from rollout.lab.api.http import HttpAnswer, HttpRequest, json_answer, text_answer
 from rollout.lab.api.kinds import Kinds, Resource
-from rollout.lab.api.represent import not_acceptable
-from rollout.lab.api.status import ApiError, Json, method_not_allowed, no_such_path, page_not_found
+from rollout.lab.api.openapi import openapi
+from rollout.lab.api.represent import clauses, not_acceptable
+from rollout.lab.api.status import Json, method_not_allowed, no_such_path, page_not_found
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _STATUS_VERBS = ["get", "patch", "update"]
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_PROXY_VERBS = ["create", "delete", "get", "patch", "update"]
 _SUB_VERBS = {
     "status": _STATUS_VERBS,
     "scale": _STATUS_VERBS,
     "finalize": ["update"],
     "binding": ["create"],
     "eviction": ["create"],
-    "proxy": ["create", "delete", "get", "patch", "update"],
+    "proxy": _PROXY_VERBS,
 }
 _SUB_KINDS = {
     "scale": ("autoscaling", "v1", "Scale"),
@@ -26,6 +29,7 @@ _SUB_KINDS = {
     "eviction": ("policy", "v1", "Eviction"),
     "proxy": ("", "", "ServiceProxyOptions"),
 }
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 VERSION: Json = {
     "major": "1",
     "minor": "36",
@@ -64,14 +68,14 @@ class Discovery:
         """
         path = request.path.rstrip("/") or "/"
         words = path.strip("/").split("/")
-        if path in ("/healthz", "/livez", "/readyz"):
+        if path in _HEALTH:
             return text_answer(200, "ok")
-        if path == "/version":
-            if request.method not in ("GET", "HEAD"):
+        if path in ("/", "/version"):
+            if request.method != "GET":
                 raise method_not_allowed()
-            return json_answer(200, VERSION, pretty=True)
+            return json_answer(200, VERSION if path == "/version" else {"paths": self._paths()}, pretty=True)
         if words[0] == "openapi":
-            return self._openapi(words)
+            return openapi(self.kinds, request)
         if path in ("/api", "/apis"):
             return self._roots(request, path)
         if words[0] == "api" and len(words) == 2:
@@ -86,9 +90,7 @@ class Discovery:
 
     def _roots(self, request: HttpRequest, path: str) -> HttpAnswer:
         accept = ",".join(request.headers.get("accept", [])) or "*/*"
-        for clause in accept.split(","):
-            media, *parameters = (part.strip() for part in clause.split(";"))
-            wanted = dict(part.partition("=")[::2] for part in parameters)
+        for media, wanted in clauses(accept):
             if media not in ("application/json", "*/*", "application/*"):
                 continue
             if not wanted.get("as"):
@@ -96,6 +98,14 @@ class Discovery:
             if wanted.get("as") == "APIGroupDiscoveryList" and wanted.get("v") == "v2":
                 return self._aggregated(request, core=path == "/api")
         raise not_acceptable(accept, watch=False, reading=False)
+
+    def _paths(self) -> list[str]:
+        """The index: what a browser at the root is shown."""
+        found = ["/api", "/apis", "/apis/", *_HEALTH, "/openapi/v3", "/openapi/v3/", "/version"]
+        for group, versions in self.kinds.groups.items():
+            root = f"/apis/{group}" if group else "/api"
+            found += [root, *(f"{root}/{version}" for version in versions)]
+        return sorted(set(found))
 
     def _versions(self) -> Json:
         addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": self.address}]
@@ -157,23 +167,6 @@ class Discovery:
         ]
         return {"metadata": {"name": group} if group else {}, "versions": versions}
 
-    def _openapi(self, words: list[str]) -> HttpAnswer:
-        """Enough for kubectl to learn that writes know fieldValidation; no schemas (v2 is protobuf: not served)."""
-        if words[1:2] != ["v3"]:
-            raise ApiError(404, "NotFound", "", text="404 page not found\n")
-        if len(words) == 2:
-            paths = {}
-            for group, versions in self.kinds.groups.items():
-                for version in versions:
-                    key = f"apis/{group}/{version}" if group else f"api/{version}"
-                    paths[key] = {"serverRelativeURL": f"/openapi/v3/{key}?hash=LAB"}
-            return HttpAnswer(200, json.dumps({"paths": paths}).encode(), "application/json")
-        version = words[-1]
-        group = words[3] if words[2] == "apis" and len(words) == 5 else ""
-        if version not in self.kinds.groups.get(group, ()):
-            raise page_not_found()
-        return json_answer(200, _openapi_document(self.kinds, group, version))
-
 
 def _plain(resource: Resource) -> Json:
     entry: Json = {
@@ -181,13 +174,21 @@ def _plain(resource: Resource) -> Json:
         "singularName": resource.singular,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": list(resource.verbs),
+        "verbs": list(_CUSTOM_VERBS if resource.custom else resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    if resource.verbs != ("create",):
+        entry["storageVersionHash"] = _storage_hash(resource)
     return entry
+
+
+def _storage_hash(resource: Resource) -> str:
+    """A digest of group, stored version and kind, by which clients notice a storage migration."""
+    digest = hashlib.sha256(f"{resource.group}/{resource.stored}/{resource.kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def _plain_sub(resource: Resource, sub: str) -> Json:
@@ -209,7 +210,7 @@ def _rich(resource: Resource, version: str) -> Json:
         "responseKind": {**custom, "kind": resource.kind},
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular,
-        "verbs": list(resource.verbs),
+        "verbs": list(_CUSTOM_VERBS if resource.custom else resource.verbs),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -227,19 +228,3 @@ def _rich_sub(resource: Resource, sub: str, custom: dict[str, str]) -> Json:
     else:
         response = {**custom, "kind": resource.kind}
     return {"subresource": sub, "responseKind": response, "verbs": _SUB_VERBS[sub]}
-
-
-def _openapi_document(kinds: Kinds, group: str, version: str) -> Json:
-    parameters = [
-        {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-        for name in ("dryRun", "fieldManager", "fieldValidation")
-    ]
-    paths: Json = {}
-    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    for resource in kinds.in_version(group, version):
-        where = "/namespaces/{namespace}" if resource.namespaced else ""
-        kind = {"group": group, "kind": resource.kind, "version": version}
-        operation = {"parameters": parameters, "x-kubernetes-group-version-kind": kind, "responses": {}}
-        paths[f"{root}{where}/{resource.plural}"] = {"post": operation}
-        paths[f"{root}{where}/{resource.plural}/{{name}}"] = {"patch": operation, "put": operation}
-    return {"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"}, "paths": paths}

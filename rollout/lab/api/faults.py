@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -36,6 +36,7 @@ class Fault:
         status, body: for STATUS: the answer (a text that starts with `{` goes out as JSON).
         retry_after: for OVERLOADED: seconds in the Retry-After header.
         seconds: for LATENCY: real seconds before the request is handled.
+        token: only requests with this bearer token ('' matches all).
         since: only from this virtual time on (an expired token is UNAUTHORIZED with a time).
     """
 
@@ -48,6 +49,7 @@ class Fault:
     body: str = ""
     retry_after: int = 1
     seconds: float = 0.0
+    token: str = ""
     since: datetime | None = None
     hits: int = field(default=0, compare=False)
     seen: int = field(default=0, compare=False)
@@ -59,7 +61,7 @@ class Fault:
         Raises:
             ValueError: an unknown effect or key.
         """
-        known = {"effect", "method", "path", "skip", "count", "status", "body", "retry_after", "seconds", "since"}
+        known = {each.name for each in fields(cls)} - {"hits", "seen"}
         unknown = set(document) - known
         if unknown:
             msg = f"unknown keys of a fault: {', '.join(sorted(unknown))}"
@@ -90,11 +92,11 @@ class Faults:
         with self._lock:
             self._rules.clear()
 
-    def hit(self, method: str, target: str, now: datetime) -> Fault | None:
+    def hit(self, method: str, target: str, now: datetime, token: str = "") -> Fault | None:
         """The fault that this request meets, which is counted by asking."""
         with self._lock:
             for rule in self._rules:
-                if not self._matches(rule, method, target, now):
+                if (rule.token and rule.token != token) or not self._matches(rule, method, target, now):
                     continue
                 rule.seen += 1
                 if rule.seen > rule.skip and (rule.count is None or rule.hits < rule.count):

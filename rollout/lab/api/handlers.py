@@ -10,19 +10,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from rollout.lab.api import listing, protobuf, reviews, subresources, watching, writing
 from rollout.lab.api.deleting import delete, success
 from rollout.lab.api.discovery import Discovery
-from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
+from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, compressed, json_answer, yaml_answer
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.objects import bare, present
-from rollout.lab.api.options import DeleteOptions, delete_options, list_options, write_options
+from rollout.lab.api.options import DeleteOptions, check_timeout, delete_options, list_options, write_options
 from rollout.lab.api.patching import patched
 from rollout.lab.api.rbac import Authorizer, User
 from rollout.lab.api.reading import read_body
-from rollout.lab.api.represent import Form, list_document, negotiate, partial
+from rollout.lab.api.represent import Form, check_form, list_document, negotiate, partial
 from rollout.lab.api.routes import Route, route
 from rollout.lab.api.status import (
     ApiError,
@@ -31,6 +29,7 @@ from rollout.lab.api.status import (
     method_not_allowed,
     no_such_path,
     not_found,
+    not_supported,
     page_not_found,
 )
 from rollout.lab.api.store import Store, Write
@@ -64,15 +63,17 @@ class Api:
         self.discovery = Discovery(store.kinds, address)
         self.services = services if services is not None else {}
         self.closed: Callable[[], bool] = lambda: False
+        self.watch_second = 1.0  # of real time; tests shorten it
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
         """Answer one request; a refusal is an answer too."""
         try:
-            return self._answer(request)
+            return compressed(request, self._answer(request))
         except ApiError as error:
             return refusal(error, request)
 
     def _answer(self, request: HttpRequest) -> HttpAnswer:
+        check_timeout(request)
         at = route(request)
         user = self.authorizer.user_of(request, at.attributes)
         self.authorizer.require(user, at.attributes)
@@ -82,9 +83,10 @@ class Api:
         resource = self._resource(at)
         if len(request.body) > _BODY_LIMIT:
             raise ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {_BODY_LIMIT}")
-        if resource.namespaced or at.plural == "":
-            return self._dispatch(request, at, resource, user)
-        return self._dispatch(request, replace(at, namespace=""), resource, user)
+        if not resource.namespaced and at.plural:
+            at = replace(at, namespace="")
+        answer = self._dispatch(request, at, resource, user)
+        return _with_warnings(answer, [resource.deprecated]) if resource.deprecated else answer
 
     def _resource(self, at: Route) -> Resource:
         custom = self.store.kinds.custom_group(at.group)
@@ -100,10 +102,15 @@ class Api:
     def _dispatch(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
         if at.subresource == "proxy":
             return subresources.proxy(self.services, request, at)
-        if "create" in resource.verbs and resource.verbs == ("create",):
+        if request.method == "HEAD" and not resource.custom:
+            raise method_not_allowed()
+        if resource.verbs == ("create",):
             return self._review(request, at, resource, user)
         if at.subresource in ("scale", "binding", "eviction", "finalize"):
             return subresources.answer(self, request, at, resource, user)
+        return self._perform(request, at, resource, user)
+
+    def _perform(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
         match at.verb:
             case "get" if at.name:
                 return self._get(request, at, resource)
@@ -119,6 +126,8 @@ class Api:
                 return self._delete(request, at, resource, user)
             case "deletecollection" if "deletecollection" in resource.verbs:
                 return self._delete_all(request, at, resource, user)
+        if resource.custom and not at.verb:
+            raise not_supported(resource.plural, resource.group)
         raise method_not_allowed()
 
     def _review(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
@@ -147,15 +156,15 @@ class Api:
         self, request: HttpRequest, resource: Resource, version: str, obj: Json, form: Form, status: int
     ) -> HttpAnswer:
         """One stored object in the form asked for."""
+        check_form(form, resource, listing=False)
         if form.as_ == "Table":
             meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
             include = request.parameter("includeObject")
-            return json_answer(
-                status, table(resource, [obj], meta, now=self.store.now(), include=include), pretty=pretty(request)
-            )
-        document = partial(obj) if form.as_ else present(resource, obj, version)
+            found = table(resource, [obj], meta, now=self.store.now(), include=include, version=form.version)
+            return json_answer(status, found, pretty=pretty(request))
+        document = partial(obj, form.version) if form.as_ else present(resource, obj, version)
         if form.media == "application/yaml":
-            return HttpAnswer(status, yaml.safe_dump(document).encode(), form.media)
+            return yaml_answer(status, document)
         return json_answer(status, document, pretty=pretty(request))
 
     def _list(self, request: HttpRequest, at: Route, resource: Resource) -> HttpAnswer:
@@ -167,13 +176,14 @@ class Api:
     def _listed(
         self, request: HttpRequest, at: Route, resource: Resource, page: listing.Page, form: Form
     ) -> HttpAnswer:
+        check_form(form, resource, listing=True)
         if form.as_ == "Table":
-            include = request.parameter("includeObject")
-            document = table(resource, page.items, page.meta, now=self.store.now(), include=include)
+            include, now = request.parameter("includeObject"), self.store.now()
+            document = table(resource, page.items, page.meta, now=now, include=include, version=form.version)
         else:
             document = list_document(resource, at.version, page.items, page.meta, form)
         if form.media == "application/yaml":
-            return HttpAnswer(200, yaml.safe_dump(document).encode(), form.media)
+            return yaml_answer(200, document)
         return json_answer(200, document, pretty=pretty(request))
 
     def _watch(self, request: HttpRequest, at: Route, resource: Resource) -> HttpAnswer:
@@ -185,9 +195,9 @@ class Api:
         def shown(obj: Json, first: bool) -> Json:
             if form.as_ == "Table":
                 meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
-                found = table(resource, [obj], meta, now=self.store.now(), include="")
+                found = table(resource, [obj], meta, now=self.store.now(), include="", version=form.version)
                 return found if first else {**found, "columnDefinitions": None}
-            return partial(obj) if form.as_ else present(resource, obj, at.version)
+            return partial(obj, form.version) if form.as_ else present(resource, obj, at.version)
 
         if form.as_ == "PartialObjectMetadataList":
             options = replace(options, matches=lambda _: False)  # a list form cannot show one object
@@ -195,7 +205,7 @@ class Api:
         def bookmark(meta: Json) -> Json:
             return shown_bookmark(resource, at.version, meta, form)
 
-        watch = watching.Watch(resource, at.namespace, options, shown, bookmark, self.closed)
+        watch = watching.Watch(resource, at.namespace, options, shown, bookmark, self.closed, self.watch_second)
         return HttpAnswer(200, stream=watching.stream(self.store.storage, watch))
 
     def _create(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
@@ -319,14 +329,18 @@ def check_name(resource: Resource, at: Route, meta: Json) -> None:
 def shown_bookmark(resource: Resource, version: str, meta: Json, form: Form) -> Json:
     """The object of a BOOKMARK event."""
     if form.as_ == "Table":
-        return {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "rows": []}
+        return {"kind": "Table", "apiVersion": f"meta.k8s.io/{form.version}", "metadata": meta, "rows": []}
     document = {"kind": resource.kind, "apiVersion": resource.api_version(version), "metadata": meta}
-    return partial(document) if form.as_ else document
+    return partial(document, form.version) if form.as_ else document
 
 
 def warned(answer: HttpAnswer, asked: writing.Request) -> HttpAnswer:
-    """The answer with Warning headers."""
-    for text in asked.warnings:
+    """The answer with the warnings of a write."""
+    return _with_warnings(answer, asked.warnings)
+
+
+def _with_warnings(answer: HttpAnswer, texts: list[str]) -> HttpAnswer:
+    for text in texts:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         answer.headers.append(("Warning", f'299 - "{quoted}"'))
     return answer
@@ -347,7 +361,7 @@ def refusal(error: ApiError, request: HttpRequest) -> HttpAnswer:
     elif request.header("accept") == protobuf.MEDIA:
         answer = HttpAnswer(error.code, protobuf.encode_status(error.body()), protobuf.MEDIA)
     elif "application/yaml" in request.header("accept") and "json" not in request.header("accept"):
-        answer = HttpAnswer(error.code, yaml.safe_dump(error.body()).encode(), "application/yaml")
+        answer = yaml_answer(error.code, error.body())
     else:
         answer = json_answer(error.code, error.body(), pretty=pretty(request))
     answer.headers += list(error.headers.items())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import yaml
 
 JSON = "application/json"
 
@@ -76,6 +79,35 @@ _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_cir
 def encode(document: Any) -> bytes:
     """Compact JSON with the newline that the server sends."""
     return _encoder.encode(document).encode() + b"\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as Go writes it: texts that look like something else stand in double quotes."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    tag = "tag:yaml.org,2002:str"
+    plain = dumper.resolve(yaml.ScalarNode, text, (True, False)) == tag  # type: ignore[no-untyped-call]
+    return dumper.represent_scalar(tag, text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def yaml_answer(status: int, document: Any) -> HttpAnswer:
+    """An answer with a YAML body."""
+    return HttpAnswer(status, yaml.dump(document, Dumper=_Dumper).encode(), "application/yaml")
+
+
+_COMPRESS_FROM = 128 * 1024
+
+
+def compressed(request: HttpRequest, answer: HttpAnswer) -> HttpAnswer:
+    """The answer as it goes out: a big one compressed, when the client takes that."""
+    if len(answer.body) <= _COMPRESS_FROM or "gzip" not in request.header("accept-encoding"):
+        return answer
+    headers = [*answer.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+    return HttpAnswer(answer.status, gzip.compress(answer.body, 1), answer.content_type, headers)
 
 
 def text_answer(status: int, text: str) -> HttpAnswer:

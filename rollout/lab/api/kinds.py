@@ -23,6 +23,8 @@ class Resource:
         put_creates: PUT on a missing object creates it.
         fields: selectable fields beside name and namespace.
         categories: `kubectl get all` and the like.
+        deprecated: what every answer about it warns of.
+        stored: the version that its storage hash is made of, when that is not `v1`.
     """
 
     group: str
@@ -40,6 +42,8 @@ class Resource:
     free_put: bool = True
     put_creates: bool = False
     fields: tuple[str, ...] = ()
+    deprecated: str = ""
+    stored: str = "v1"
 
     @property
     def key(self) -> tuple[str, str]:
@@ -71,7 +75,7 @@ def _apps(kind: str, plural: str, short: str) -> Resource:
     )
 
 
-def _istio(group: str, versions: str, kind: str, plural: str, short: str = "") -> Resource:
+def _istio(group: str, versions: str, kind: str, plural: str, short: str = "", *, stored: str = "") -> Resource:
     return Resource(
         group,
         tuple(versions.split()),
@@ -84,6 +88,7 @@ def _istio(group: str, versions: str, kind: str, plural: str, short: str = "") -
         subresources=("status",),
         generation=True,
         free_put=False,
+        stored=stored or versions.split(maxsplit=1)[0],
     )
 
 
@@ -91,7 +96,9 @@ def _rbac(kind: str, plural: str, *, namespaced: bool) -> Resource:
     return Resource("rbac.authorization.k8s.io", ("v1",), plural, kind.lower(), kind, namespaced=namespaced)
 
 
-def _extension(group: str, kind: str, plural: str, short: str = "", *, status: bool = False) -> Resource:
+def _extension(
+    group: str, kind: str, plural: str, short: str = "", *, status: bool = False, stored: str = "v1"
+) -> Resource:
     return Resource(
         group,
         ("v1",),
@@ -104,6 +111,7 @@ def _extension(group: str, kind: str, plural: str, short: str = "", *, status: b
         subresources=("status",) if status else (),
         generation=group != "apiregistration.k8s.io",
         free_put=False,
+        stored=stored,
     )
 
 
@@ -157,7 +165,12 @@ _NETWORKING = "v1 v1beta1 v1alpha3"
 
 CORE = (
     _core("ConfigMap", "configmaps", "cm"),
-    Resource("", ("v1",), "endpoints", "endpoints", "Endpoints", short_names=("ep",)),
+    _core(
+        "Endpoints",
+        "endpoints",
+        "ep",
+        deprecated="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     _core("Event", "events", "ev", fields=_EVENT_FIELDS),
     _core(
         "Namespace",
@@ -181,10 +194,16 @@ CORE = (
     _core("Secret", "secrets", fields=("type",)),
     _core("ServiceAccount", "serviceaccounts", "sa"),
     _core("Service", "services", "svc", categories=("all",), subresources=("proxy", "status")),
+    _extension("apiregistration.k8s.io", "APIService", "apiservices", status=True),
     _apps("DaemonSet", "daemonsets", "ds"),
     _apps("Deployment", "deployments", "deploy"),
     _apps("ReplicaSet", "replicasets", "rs"),
     _apps("StatefulSet", "statefulsets", "sts"),
+    _review("authentication.k8s.io", "SelfSubjectReview"),
+    _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True),
+    _review("authorization.k8s.io", "SelfSubjectAccessReview"),
+    _review("authorization.k8s.io", "SelfSubjectRulesReview"),
+    _review("authorization.k8s.io", "SubjectAccessReview"),
     Resource(
         "batch",
         ("v1",),
@@ -197,8 +216,6 @@ CORE = (
         generation=True,
     ),
     Resource("batch", ("v1",), "jobs", "job", "Job", categories=("all",), subresources=("status",), generation=True),
-    Resource("coordination.k8s.io", ("v1",), "leases", "lease", "Lease", free_put=False, put_creates=True),
-    Resource("discovery.k8s.io", ("v1",), "endpointslices", "endpointslice", "EndpointSlice", generation=True),
     Resource(
         "networking.k8s.io",
         ("v1",),
@@ -230,19 +247,13 @@ CORE = (
         "customresourcedefinitions",
         "crd,crds",
         status=True,
+        stored="v1beta1",
     ),
-    _extension("apiregistration.k8s.io", "APIService", "apiservices", status=True),
-    _review("authentication.k8s.io", "SelfSubjectReview"),
-    _review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True),
-    _review("authorization.k8s.io", "SelfSubjectAccessReview"),
-    _review("authorization.k8s.io", "SelfSubjectRulesReview"),
-    _review("authorization.k8s.io", "SubjectAccessReview"),
+    Resource("coordination.k8s.io", ("v1",), "leases", "lease", "Lease", free_put=False, put_creates=True),
+    Resource("discovery.k8s.io", ("v1",), "endpointslices", "endpointslice", "EndpointSlice", generation=True),
 )
 
 ISTIO = (
-    _istio("security.istio.io", "v1 v1beta1", "AuthorizationPolicy", "authorizationpolicies", "ap"),
-    _istio("security.istio.io", "v1 v1beta1", "PeerAuthentication", "peerauthentications", "pa"),
-    _istio("security.istio.io", "v1 v1beta1", "RequestAuthentication", "requestauthentications", "ra"),
     _istio("networking.istio.io", _NETWORKING, "DestinationRule", "destinationrules", "dr"),
     _istio("networking.istio.io", "v1alpha3", "EnvoyFilter", "envoyfilters"),
     _istio("networking.istio.io", _NETWORKING, "Gateway", "gateways", "gw"),
@@ -251,7 +262,10 @@ ISTIO = (
     _istio("networking.istio.io", _NETWORKING, "VirtualService", "virtualservices", "vs"),
     _istio("networking.istio.io", _NETWORKING, "WorkloadEntry", "workloadentries", "we"),
     _istio("networking.istio.io", _NETWORKING, "WorkloadGroup", "workloadgroups", "wg"),
-    _istio("telemetry.istio.io", "v1 v1alpha1", "Telemetry", "telemetries", "telemetry"),
+    _istio("security.istio.io", "v1 v1beta1", "AuthorizationPolicy", "authorizationpolicies", "ap"),
+    _istio("security.istio.io", "v1 v1beta1", "PeerAuthentication", "peerauthentications", "pa"),
+    _istio("security.istio.io", "v1 v1beta1", "RequestAuthentication", "requestauthentications", "ra"),
+    _istio("telemetry.istio.io", "v1 v1alpha1", "Telemetry", "telemetries", "telemetry", stored="v1alpha1"),
 )
 
 MONITORING = (_monitor("PodMonitor", "podmonitors", "pmon"), _monitor("ServiceMonitor", "servicemonitors", "smon"))

@@ -147,6 +147,22 @@ def number(request: HttpRequest, name: str) -> int:
     return int(text)
 
 
+_DURATION = re.compile(r"[+-]?(?:0|(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+)")
+
+
+def check_timeout(request: HttpRequest) -> None:
+    """Refuse a `timeout` that is no duration; a good one changes nothing here, where answers come at once.
+
+    Raises:
+        ApiError: 400.
+    """
+    text = request.parameter("timeout")
+    if text and not _DURATION.fullmatch(text):
+        unit = re.fullmatch(r"[+-]?\d+(?:\.\d*)?", text)
+        why = f"missing unit in duration {go(text)}" if unit else f"invalid duration {go(text)}"
+        raise bad_request(f"invalid timeout specified in the request URL - time: {why}")
+
+
 @dataclass(frozen=True)
 class ListOptions:
     """What a list or a watch asks for."""

@@ -55,10 +55,24 @@ def patched(
         else:
             made = strategic_merge(whole, patch)
         made.setdefault("metadata", {})
-        _check(resource, at, made, duplicates, validation, warnings)
+        _check(resource, at, made)
+        found = [f'duplicate field "{path}"' for path in duplicates]
+        found += [f'unknown field "{path}"' for path in unknown_fields(resource.kind, made)]
+        if found and validation == "Strict":
+            raise _not_strict(made, found, patch if media == _STRATEGIC else None, custom=resource.custom)
+        if validation == "Warn":
+            warnings.extend(found)
         return bare(made)
 
     return patch, make
+
+
+def _not_strict(made: Json, found: list[str], strategic: Json | None, *, custom: bool) -> ApiError:
+    """422 for fields that do not exist: with the patched object, for a strategic merge patch with the patch."""
+    why = f"strict decoding error: {', '.join(found)}"
+    if strategic is None:
+        return _refused(made, why, custom=custom)
+    return invalid("", "", "", [bad_value("patch", _go_map(strategic), why)])
 
 
 def _check_media(media: str, resource: Resource) -> None:
@@ -73,9 +87,7 @@ def _check_media(media: str, resource: Resource) -> None:
     raise ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
 
 
-def _check(
-    resource: Resource, at: Route, made: Json, duplicates: list[str], validation: str, warnings: list[str]
-) -> None:
+def _check(resource: Resource, at: Route, made: Json) -> None:
     why = _version_problem(resource, at, made) or type_problem(resource, made)
     if why:
         raise _refused(made, why, custom=resource.custom)
@@ -89,12 +101,6 @@ def _check(
     namespace = made["metadata"].get("namespace") or ""
     if resource.namespaced and namespace and namespace != at.namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    found = [f'duplicate field "{path}"' for path in duplicates]
-    found += [f'unknown field "{path}"' for path in unknown_fields(resource.kind, made)]
-    if found and validation == "Strict":
-        raise _refused(made, f"strict decoding error: {', '.join(found)}", custom=resource.custom)
-    if validation == "Warn":
-        warnings += found
 
 
 def _version_problem(resource: Resource, at: Route, made: Json) -> str:
@@ -109,6 +115,17 @@ def _version_problem(resource: Resource, at: Route, made: Json) -> str:
 def _refused(made: Json, why: str, *, custom: bool) -> ApiError:
     shown = json.dumps(_ordered(made, custom=custom), separators=(",", ":"), ensure_ascii=False)
     return invalid("", "", "", [bad_value("patch", shown, why)])
+
+
+def _go_map(value: Any) -> str:
+    """A value as Go prints it: `map[a:1 b:[x y]]`."""
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_go_map(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(map(_go_map, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "<nil>" if value is None else str(value)
 
 
 def _ordered(made: Json, *, custom: bool) -> Json:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from rollout.lab.api.http import HttpRequest
 from rollout.lab.api.rbac import Attributes
 
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "OPTIONS": "",
+}
 _NAMESPACE_SUBS = ("status", "finalize")
 
 

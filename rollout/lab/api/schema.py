@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rollout.lab.api.names import label_key_problems
-from rollout.lab.api.status import Cause, Json, bad_value, too_long, unsupported
+from rollout.lab.api.status import Cause, Json, bad_value, required, too_long, unsupported
+from rollout.lab.api.webhooks import webhook_causes
 
 Schema = dict[str, Any]
 
@@ -265,6 +266,8 @@ def builtin_causes(kind: str, obj: Json, old: Json | None) -> list[Cause]:
         "Event": _event,
         "Lease": _lease,
         "Pod": _pod,
+        "MutatingWebhookConfiguration": webhook_causes,
+        "ValidatingWebhookConfiguration": webhook_causes,
     }
     causes = rules[kind](obj) if kind in rules else []
     if kind == "ConfigMap" and old is not None and old.get("immutable"):
@@ -312,9 +315,18 @@ def _lease(obj: Json) -> list[Cause]:
 def _event(obj: Json) -> list[Cause]:
     """An event lives beside what it is about; one about a cluster-scoped object lives in `default`."""
     about = str((obj.get("involvedObject") or {}).get("namespace") or "")
-    if (about or "default") == obj["metadata"].get("namespace"):
-        return []
-    return [bad_value("involvedObject.namespace", about, "does not match event.namespace")]
+    if (about or "default") != obj["metadata"].get("namespace"):
+        return [bad_value("involvedObject.namespace", about, "does not match event.namespace")]
+    return _strict_event(obj) if obj.get("eventTime") else []
+
+
+def _strict_event(obj: Json) -> list[Cause]:
+    """The rules of events.k8s.io, which an eventTime brings with it."""
+    reporter = obj.get("reportingComponent") or ""
+    causes = [] if reporter else [required("reportingComponent")]
+    causes += [bad_value("reportingComponent", reporter, why) for why in label_key_problems(reporter)]
+    causes += [required(field) for field in ("reportingInstance", "action", "reason") if not obj.get(field)]
+    return causes
 
 
 def _pod(obj: Json) -> list[Cause]:

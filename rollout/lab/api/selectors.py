@@ -190,6 +190,8 @@ def field_value(obj: Json, path: str) -> str:
         here = here.get(word)
     if isinstance(here, bool):
         return "true" if here else "false"
+    if path == "source" and isinstance(here, dict):  # of an event: selected by its component
+        return str(here.get("component") or obj.get("reportingComponent") or "")
     return "" if here is None else str(here)
 
 

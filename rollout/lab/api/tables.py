@@ -12,9 +12,7 @@ from typing import Any
 from rollout.lab.api.kinds import Resource
 from rollout.lab.api.represent import partial
 from rollout.lab.api.selectors import field_value
-from rollout.lab.api.status import Json
-
-_META = "meta.k8s.io/v1"
+from rollout.lab.api.status import Json, bad_request
 
 
 @cache
@@ -29,6 +27,9 @@ def columns(resource: Resource) -> list[Json]:
     if known is not None:
         return known
     name, age = _columns()["configmaps"][0], _columns()["configmaps"][-1]
+    if resource.plural.endswith("webhookconfigurations"):
+        about = "Webhooks indicates the number of webhooks registered in this configuration"
+        return [name, {"name": "Webhooks", "type": "integer", "format": "", "description": about, "priority": 0}, age]
     extra = [
         {"name": title, "type": "string", "format": "", "description": title, "priority": 0}
         for title, _ in _EXTRA.get(resource.plural, ())
@@ -49,7 +50,9 @@ _EXTRA: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def table(resource: Resource, items: Iterable[Json], meta: Json, *, now: datetime, include: str) -> Json:
+def table(
+    resource: Resource, items: Iterable[Json], meta: Json, *, now: datetime, include: str, version: str = "v1"
+) -> Json:
     """The table of some stored objects.
 
     Args:
@@ -58,23 +61,32 @@ def table(resource: Resource, items: Iterable[Json], meta: Json, *, now: datetim
         meta: metadata of the list.
         now: for ages.
         include: includeObject of the request: '' or Metadata, Object, None.
+        version: of the table's form.
+
+    Raises:
+        ApiError: 400.
     """
-    rows = [{"cells": _cells(resource, obj, now), "object": _row_object(resource, obj, include)} for obj in items]
+    if include not in ("", "Metadata", "Object", "None"):
+        why = f"includeObject: Invalid value: \"{include}\": must be 'Metadata', 'Object', 'None', or empty"
+        raise bad_request(f"Unable to convert to Table as requested: {why}")
+    rows = [
+        {"cells": _cells(resource, obj, now), "object": _row_object(resource, obj, include, version)} for obj in items
+    ]
     return {
         "kind": "Table",
-        "apiVersion": _META,
+        "apiVersion": f"meta.k8s.io/{version}",
         "metadata": meta,
         "columnDefinitions": columns(resource),
         "rows": rows,
     }
 
 
-def _row_object(resource: Resource, obj: Json, include: str) -> Json | None:
+def _row_object(resource: Resource, obj: Json, include: str, version: str) -> Json | None:
     if include == "None":
         return None
     if include == "Object":
         return {"kind": resource.kind, "apiVersion": resource.api_version(), **obj}
-    return partial(obj)
+    return partial(obj, version)
 
 
 def _cells(resource: Resource, obj: Json, now: datetime) -> list[Any]:
@@ -92,6 +104,8 @@ def _cells(resource: Resource, obj: Json, now: datetime) -> list[Any]:
             return [name, field_value(obj, "spec.host"), age]
         case "leases":
             return [name, field_value(obj, "spec.holderIdentity"), age]
+        case "mutatingwebhookconfigurations" | "validatingwebhookconfigurations":
+            return [name, len(obj.get("webhooks") or []), age]
         case "customresourcedefinitions":
             return [name, obj["metadata"].get("creationTimestamp")]
         case "events":

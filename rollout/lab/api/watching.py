@@ -1,4 +1,4 @@
-"""Watches: what changed since a revision, as a stream that ends after its timeout (in real seconds)."""
+"""Watches: what changed since a revision, as a stream that ends after its timeout (in real seconds or shorter)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ Shown = Callable[[Json, bool], Json]
 
 
 class Watch(NamedTuple):
-    """One watch: of what, in which namespace, how its objects are shown, and when it should give up early."""
+    """One watch: of what, in which namespace, how its objects are shown, and when it should give up early.
+
+    `second` is how many real seconds one of its timeout lasts.
+    """
 
     resource: Resource
     namespace: str
@@ -29,12 +32,13 @@ class Watch(NamedTuple):
     shown: Shown
     bookmark: Callable[[Json], Json]
     closed: Callable[[], bool]
+    second: float = 1.0
 
 
 def stream(storage: Storage, watch: Watch) -> Iterator[bytes]:
     """The events as JSON lines; b'' now and then, so that the caller notices a client that left."""
     options = watch.options
-    timeout = float(options.timeout or _DEFAULT_TIMEOUT)
+    timeout = float(options.timeout or _DEFAULT_TIMEOUT) * watch.second
     deadline = time.monotonic() + timeout
     first = True
     with storage.changed:
@@ -44,12 +48,9 @@ def stream(storage: Storage, watch: Watch) -> Iterator[bytes]:
         first = False
     if options.bookmarks and (options.initial or options.revision == ""):
         yield _bookmark(watch, revision, _END)
-    due = _next_bookmark(deadline, timeout)
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or watch.closed():
-            return
-        pause = min(left, due - time.monotonic(), 0.5)
+    due = _next_bookmark(deadline, timeout, 2.0 * watch.second)
+    while not watch.closed():
+        pause = min(deadline - time.monotonic(), due - time.monotonic(), 0.5)
         until = _countdown(max(pause, 0.001))
         try:
             changes, seen = storage.changes(watch.resource.key, revision, until)
@@ -68,6 +69,8 @@ def stream(storage: Storage, watch: Watch) -> Iterator[bytes]:
             due = time.monotonic() + _HEARTBEAT
         elif not changes:
             yield b""
+        if time.monotonic() >= deadline:  # not before what had happened was told: the thread may have started late
+            return
 
 
 def _start(storage: Storage, watch: Watch) -> tuple[int, list[Json]]:
@@ -83,9 +86,9 @@ def _countdown(seconds: float) -> Callable[[], float]:
     return lambda: end - time.monotonic()
 
 
-def _next_bookmark(deadline: float, timeout: float) -> float:
+def _next_bookmark(deadline: float, timeout: float, before: float) -> float:
     now = time.monotonic()
-    return min(now + _HEARTBEAT, deadline - 2.0) if timeout > 2.0 else deadline + 1.0
+    return min(now + _HEARTBEAT, deadline - before) if timeout > before else deadline + 1.0
 
 
 def _event(watch: Watch, change: Change) -> tuple[str, Json]:

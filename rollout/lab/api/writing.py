@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -161,6 +161,8 @@ def _validate(resource: Resource, obj: Json, old: Json | None) -> None:
 
 
 def _warn(resource: Resource, obj: Json, request: Request) -> None:
+    if resource.kind == "Pod":
+        request.warnings += _pod_deprecations(obj)
     if not resource.custom:
         return
     for word in obj["metadata"].get("finalizers") or []:
@@ -169,6 +171,16 @@ def _warn(resource: Resource, obj: Json, request: Request) -> None:
                 f'metadata.finalizers: "{word}": prefer a domain-qualified finalizer name to avoid accidental '
                 "conflicts with other finalizer writers"
             )
+
+
+def _pod_deprecations(obj: Json) -> Iterator[str]:
+    for key in (obj.get("spec") or {}).get("nodeSelector") or {}:
+        if key in ("beta.kubernetes.io/os", "beta.kubernetes.io/arch"):
+            better = key.removeprefix("beta.")
+            yield f'spec.nodeSelector[{key}]: deprecated since v1.14; use "{better}" instead'
+    for key in obj["metadata"].get("annotations") or {}:
+        if key == "seccomp.security.alpha.kubernetes.io/pod":
+            yield f'metadata.annotations[{key}]: non-functional in v1.27+; use the "seccompProfile" field instead'
 
 
 def admit(

@@ -136,6 +136,46 @@ def test_an_overloaded_server_answers_in_plain_text(lab: Any) -> None:
     assert answer.read().startswith(b"Too many requests")
 
 
+def test_one_users_load_is_shed_alone(make_lab: Any) -> None:
+    """A fault with a token leaves everybody else alone."""
+    lab = make_lab(tokens={"busy": User("busy", ("system:masters",)), "calm": User("calm", ("system:masters",))})
+    status, _ = lab("POST", "/lab/faults", {"effect": "overloaded", "token": "busy"})
+    answers = [lab("GET", CONFIG, Authorization=f"Bearer {token}")[0] for token in ("busy", "calm")]
+    assert (201, [429, 200]) == (status, answers)
+
+
+def test_a_webhook_that_nobody_would_call_is_not_taken(lab: Any) -> None:
+    """501 with the reason, since a write that it should refuse would pass."""
+    base = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+    hook = {"name": "a.example.com", "sideEffects": "None", "clientConfig": {"url": "https://example.com/v"}}
+    status, answer = lab("POST", base, {"metadata": {"name": "v"}, "webhooks": [hook]})
+    assert (501, True) == (status, "webhooks[0].clientConfig.url" in answer["message"])
+    assert lab("GET", f"{base}/v")[0] == 404
+    hook["clientConfig"] = {"service": {"namespace": "default", "name": "v"}}
+    status, made = lab("POST", base, {"metadata": {"name": "v"}, "webhooks": [hook]})
+    assert (201, 443) == (status, made["webhooks"][0]["clientConfig"]["service"]["port"])
+
+
+def test_a_pod_is_seen_terminating_before_it_is_gone(lab: Any) -> None:
+    """Also one that is deleted without any delay."""
+    pods = "/api/v1/namespaces/default/pods"
+    spec = {"containers": [{"name": "a", "image": "a:1"}], "nodeName": "n"}
+    _, made = lab("POST", pods, {"metadata": {"name": "p"}, "spec": spec})
+    lab("DELETE", f"{pods}/p?gracePeriodSeconds=0")
+    since = made["metadata"]["resourceVersion"]
+    _, text = lab("GET", f"{pods}?watch=1&timeoutSeconds=1&resourceVersion={since}")
+    events = [json.loads(line) for line in text.splitlines()]
+    graces = [(event["type"], event["object"]["metadata"]["deletionGracePeriodSeconds"]) for event in events]
+    assert [("MODIFIED", 0), ("DELETED", 0)] == graces
+
+
+def test_the_root_is_an_index(lab: Any) -> None:
+    """What a browser is shown: the paths that there are, and each of them answers."""
+    status, index = lab("GET", "/")
+    assert (200, True) == (status, "/apis/security.istio.io/v1" in index["paths"])
+    assert {200} == {lab("GET", path)[0] for path in index["paths"]}
+
+
 def test_a_connection_dropped_before_the_effect_wrote_nothing(lab: Any) -> None:
     """The client cannot tell, the store can."""
     lab.server.faults.add(Fault(Effect.DROP_BEFORE, count=1))
