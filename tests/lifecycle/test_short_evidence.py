@@ -35,7 +35,7 @@ def test_three_hours_are_enough_when_accepted(lab_of: Callable[[str], Lab], caps
     said = " ".join(capsys.readouterr().out.split())
     assert "short evidence accepted, watched 4x as long: Prometheus keeps three hours" in said
     assert "short evidence: Prometheus knows 2.9 hours of the 24.0 hours asked for" in said
-    assert "6m/6m" in said
+    assert "/6m of sight" in said
 
 
 def test_half_an_hour_is_none(lab_of: Callable[[str], Lab]) -> None:
