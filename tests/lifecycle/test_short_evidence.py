@@ -1,5 +1,6 @@
 """Prometheus knows less than the look-back: no data, unless somebody accepts it and watches longer."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_three_hours_are_enough_when_accepted(lab_of: Callable[[str], Lab], caps
         assert 0 == run(lab, "migrate", "production", *SHORT)
     said = " ".join(capsys.readouterr().out.split())
     assert "short evidence accepted, watched 4x as long: Prometheus keeps three hours" in said
-    assert "short evidence: Prometheus knows 2.9 hours of the 24.0 hours asked for" in said
+    assert re.search(r"short evidence: Prometheus knows (2\.9|3\.0) hours of the 24\.0 hours asked for", said)
     assert "/6m of sight" in said
 
 
