@@ -14,18 +14,21 @@ import msgspec
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
-from rollout.checks.words import many
+from rollout.checks.words import many, some
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair
-from rollout.mesh.injection import captured_port, live, proxy_container
-from rollout.mesh.peer_authentication import Policies
-from rollout.mesh.services import Backends, host, target_ports
+from rollout.mesh.injection import live, proxy_container
+from rollout.mesh.services import host
+from rollout.mesh.strict import strict_services
 from rollout.model.finding import Finding, Severity
-from rollout.model.istio import ClientTLSMode, DestinationRule, Mode, PeerAuthentication
+from rollout.model.istio import ClientTLSMode, DestinationRule, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Service
 from rollout.record.state import State
 
 META = Meta("destination-rules", State.CHECKING, __doc__)
 READS = (DestinationRule, Service, Pod, PeerAuthentication, Namespace)
+
+
+_Strict = tuple[tuple[Service, tuple[int, ...]], ...]
 
 
 class _Harm(msgspec.Struct):
@@ -43,7 +46,8 @@ def check(view: View) -> Findings:
     pods = view.then.of(Pod)
     proxied = {pod.namespace for pod in pods if live(pod) and proxy_container(pod)}
     clients = sorted({namespace.name for namespace in view.then.of(Namespace)} | proxied)
-    strict = _strict_services(view, [pod for pod in pods if pod.namespace == view.target])
+    here = [pod for pod in pods if pod.namespace == view.target]
+    strict = strict_services(view.then.of(Service, view.target), here, view.then.policies())
     for harm in _harms(rules, clients, strict):
         yield _finding(harm, proxied, auto=config.enable_auto_mtls)
     if not config.enable_auto_mtls:
@@ -51,26 +55,7 @@ def check(view: View) -> Findings:
     return f"{many(len(strict), 'Service')}, as clients of {many(len(clients), 'namespace')} reach them"
 
 
-def _strict_services(view: View, pods: Iterable[Pod]) -> list[tuple[Service, tuple[int, ...]]]:
-    """The target's Services with those of their ports that lead to a STRICT one."""
-    policies = view.then.policies()
-    backends = Backends(pods)
-    found = []
-    for service in view.then.of(Service, view.target):
-        mine = backends.of(service)
-        ports = tuple(
-            p.port for p in service.spec.ports if any(_strict(policies, pod, target_ports(p, pod)) for pod in mine)
-        )
-        if ports:
-            found.append((service, ports))
-    return found
-
-
-def _strict(policies: Policies, pod: Pod, port: int | None) -> bool:
-    return port is not None and captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT
-
-
-def _harms(rules: Rules, clients: list[str], strict: list[tuple[Service, tuple[int, ...]]]) -> Iterable[_Harm]:
+def _harms(rules: Rules, clients: list[str], strict: _Strict) -> Iterable[_Harm]:
     harms: dict[tuple[str, str], _Harm] = {}
     for service, ports in strict:
         for client in clients:
@@ -86,7 +71,7 @@ def _harms(rules: Rules, clients: list[str], strict: list[tuple[Service, tuple[i
 def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
     setting = harm.setting
     speaking = [client for client in harm.clients if client in proxied]
-    lines = [f"for {_some(harm.services)}, used by clients in {_some(speaking or harm.clients)}"]
+    lines = [f"for {some(harm.services)}, used by clients in {some(speaking or harm.clients)}"]
     if not speaking:
         lines.append("no sidecar runs in those namespaces now")
     if setting.subset:
@@ -104,14 +89,7 @@ def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
     )
 
 
-def _some(names: Iterable[str]) -> str:
-    """At most five of them, and how many there are."""
-    listed = sorted(names)
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return ", ".join(listed[:5]) + more
-
-
-def _without_auto(rules: Rules, clients: list[str], strict: list[tuple[Service, tuple[int, ...]]]) -> Findings:
+def _without_auto(rules: Rules, clients: list[str], strict: _Strict) -> Findings:
     for service, ports in strict:
         plain = []
         for client in clients:
@@ -123,7 +101,7 @@ def _without_auto(rules: Rules, clients: list[str], strict: list[tuple[Service, 
                 ref=service.ref,
                 measured="enableAutoMtls is false, and no DestinationRule asks for mutual TLS",
                 limit="ISTIO_MUTUAL",
-                where=(f"clients in {_some(plain)} send plaintext",),
+                where=(f"clients in {some(plain)} send plaintext",),
                 fix=_rule(service),
             )
     return ""

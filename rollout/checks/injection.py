@@ -8,46 +8,34 @@ Fix: turn injection on for the namespace and restart the workloads; existing pod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import (
-    EXCLUDE_PORTS,
-    INCLUDE_PORTS,
     TLS_MODE_LABEL,
     addressable,
     ambient,
-    captured_port,
     gateway,
     injected,
     live,
     missing_cause,
     proxy_container,
     uncaptured_because,
-    would_inject,
 )
-from rollout.mesh.services import reaching
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.kubernetes import (
-    CronJob,
-    Deployment,
     Metadata,
     MutatingWebhookConfiguration,
     Namespace,
-    OwnerReference,
     Pod,
-    PodTemplate,
-    Ref,
-    Service,
-    StatefulSet,
 )
 from rollout.record.state import State
 
 META = Meta("injection", State.VERIFYING, __doc__)
-READS = (Pod, Namespace, MutatingWebhookConfiguration, Service, Deployment, StatefulSet, CronJob)
+READS = (Pod, Namespace, MutatingWebhookConfiguration)
 
 
 def check(view: View) -> Findings:
@@ -56,7 +44,6 @@ def check(view: View) -> Findings:
     namespaces = {namespace.name: namespace for namespace in view.now.of(Namespace)}
     namespace = namespaces.get(target) or Namespace(metadata=Metadata(name=target))
     webhooks = view.now.of(MutatingWebhookConfiguration)
-    services = view.now.of(Service, target)
     pods = [pod for pod in view.now.of(Pod, target) if live(pod)]
     for pod in pods:
         if gateway(pod):
@@ -66,44 +53,9 @@ def check(view: View) -> Findings:
         elif not injected(pod):
             yield _missing(pod, namespace, webhooks)
         else:
-            yield from _uncaptured(pod, services)
-    running = {workload(pod) for pod in pods}
-    for absent in _templates(view):
-        idle = workload(absent) not in running
-        if idle and not ambient(absent, namespace) and not would_inject(absent, namespace, webhooks):
-            yield _to_come(absent, namespace, webhooks)
+            yield from _uncaptured(pod)
     count = sum(1 for pod in pods if injected(pod))
     return f"{count} of {many(len(pods), 'live pod')} with the sidecar" if pods else "the namespace has no live pod"
-
-
-def _templates(view: View) -> Iterator[Pod]:
-    """One pod as each workload would make it: jobs between two runs and what is scaled to zero have none now."""
-    kinds: list[tuple[Ref, PodTemplate]] = []
-    kinds += [(found.ref, found.spec.template) for found in view.now.of(Deployment, view.target)]
-    kinds += [(found.ref, found.spec.template) for found in view.now.of(StatefulSet, view.target)]
-    kinds += [(found.ref, found.spec.job_template.spec.template) for found in view.now.of(CronJob, view.target)]
-    for ref, template in kinds:
-        metadata = Metadata(
-            name=ref.name,
-            namespace=ref.namespace,
-            labels=template.metadata.labels,
-            annotations=template.metadata.annotations,
-            owner_references=(OwnerReference(kind=ref.kind, name=ref.name, controller=True),),
-        )
-        yield Pod(metadata=metadata, spec=template.spec)
-
-
-def _to_come(pod: Pod, namespace: Namespace, webhooks: tuple[MutatingWebhookConfiguration, ...]) -> Finding:
-    cause = missing_cause(pod, namespace, webhooks)
-    return Finding(
-        ref=workload(pod),
-        field="spec.template",
-        measured="no pod now, and the next one gets no sidecar",
-        limit="an injected sidecar",
-        where=(cause.sentence,),
-        fix=cause.fix,
-        severity=Severity.WARNING,
-    )
 
 
 def _missing(pod: Pod, namespace: Namespace, webhooks: tuple[MutatingWebhookConfiguration, ...]) -> Finding:
@@ -127,7 +79,7 @@ def _missing(pod: Pod, namespace: Namespace, webhooks: tuple[MutatingWebhookConf
     )
 
 
-def _uncaptured(pod: Pod, services: Iterable[Service]) -> Findings:
+def _uncaptured(pod: Pod) -> Iterator[Finding]:
     owner = workload(pod)
     if why := uncaptured_because(pod):
         yield Finding(
@@ -138,7 +90,7 @@ def _uncaptured(pod: Pod, services: Iterable[Service]) -> Findings:
             where=(f"belongs to {owner}",),
             fix=_capture(pod, why),
         )
-        return ""
+        return
     if not addressable(pod):
         value = pod.labels.get(TLS_MODE_LABEL)
         yield Finding(
@@ -149,20 +101,6 @@ def _uncaptured(pod: Pod, services: Iterable[Service]) -> Findings:
             where=("clients send plaintext to a pod without it, which STRICT refuses", f"belongs to {owner}"),
             fix=restart(owner) if value is None else patch_template(owner, "labels", TLS_MODE_LABEL, None),
         )
-    for port in sorted({p.container_port for c in pod.spec.containers for p in c.ports if p.protocol == "TCP"}):
-        if captured_port(pod, port):
-            continue
-        if through := [service.name for service, _ in reaching(services, pod, port)]:
-            yield Finding(
-                ref=pod.ref,
-                field="metadata.annotations",
-                measured=f"port {port} is not captured",
-                limit="captured by the sidecar",
-                where=("it accepts plaintext under STRICT too", f"Services that lead to it: {', '.join(through)}"),
-                fix=_recapture(pod, port),
-                severity=Severity.WARNING,
-            )
-    return ""
 
 
 def _capture(pod: Pod, why: str) -> str:
@@ -172,15 +110,3 @@ def _capture(pod: Pod, why: str) -> str:
     if colon and annotation in pod.annotations:
         return patch_template(owner, "annotations", annotation, None)
     return f"remove what turns the capture off in the mesh's defaults ({why}), then {restart(owner)}"
-
-
-def _recapture(pod: Pod, port: int) -> str:
-    """Only this port comes back; what else is excluded stays so."""
-    owner = workload(pod)
-    excluded = [part.strip() for part in pod.annotations.get(EXCLUDE_PORTS, "").split(",")]
-    if str(port) in excluded:
-        rest = ",".join(part for part in excluded if part not in ("", str(port)))
-        return patch_template(owner, "annotations", EXCLUDE_PORTS, rest or None)
-    if included := pod.annotations.get(INCLUDE_PORTS):
-        return patch_template(owner, "annotations", INCLUDE_PORTS, f"{included},{port}")
-    return f"take port {port} out of what the mesh's defaults exclude (global.proxy), then {restart(owner)}"

@@ -39,15 +39,24 @@ EXPECTED_KEYS = {"ref", "field", "severity", "new", "waived", "measured", "fix",
 
 
 def _kinds() -> dict[str, type[Object]]:
-    kinds = [*Object.__subclasses__(), *Workload.__subclasses__()]
-    return {kind.RESOURCE.kind: kind for kind in kinds if kind is not Workload}
+    """By name, and for those that share one (both APIs have a Gateway) by `Gateway.networking.istio.io`."""
+    kinds = [kind for kind in (*Object.__subclasses__(), *Workload.__subclasses__()) if kind is not Workload]
+    return {
+        **{kind.RESOURCE.kind: kind for kind in kinds},
+        **{f"{kind.RESOURCE.kind}.{kind.RESOURCE.group}": kind for kind in kinds},
+    }
+
+
+def _kind_of(manifest: dict[str, Any], kinds: dict[str, type[Object]]) -> type[Object]:
+    group, slash, _ = manifest.get("apiVersion", "").partition("/")
+    return kinds[f"{manifest['kind']}.{group}" if slash else manifest["kind"]]
 
 
 def _world(case: dict[str, Any]) -> World:
     kinds = _kinds()
     objects: dict[type[Object], list[Object]] = {kind: [] for kind in kinds.values()}
     for manifest in case.get("objects", []):
-        kind = kinds[manifest["kind"]]
+        kind = _kind_of(manifest, kinds)
         objects[kind].append(msgspec.convert(manifest, kind))
     readings: dict[Read, Reading] = {Objects(kind): Reading(NOW, tuple(found)) for kind, found in objects.items()}
     for name, reason in case.get("unreadable", {}).items():

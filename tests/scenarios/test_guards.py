@@ -25,6 +25,13 @@ GUARDED_BY = {
     "destination-rules": "destination-rule-disable",
     "probes": "probe-rewrite-off",
     "apiserver-callers": "webhook-in-namespace",
+    "authorization-policies": "policy-wakes-up",
+    "external-traffic": "load-balancer-to-pods",
+    "excluded-ports": "caller-past-its-sidecar",
+    "prometheus-scrapes": "monitor-scrapes-app-port",
+    "headless-services": "peers-by-address",
+    "workloads-to-come": "caller-scaled-to-zero",
+    "proxy-versions": "old-proxies",
 }
 #: Without a binary it is skipped everywhere; its cases in tests/checks hold it.
 WITHOUT_SCENARIO = {"istioctl-analyze"}

@@ -1,0 +1,323 @@
+"""Traffic from outside comes through gateways of the mesh, and with TLS.
+
+Why: a load balancer, a node port or an ingress controller without a sidecar calls the pods in plaintext, and STRICT
+refuses it: all traffic from outside is lost at once. A gateway of the mesh takes it over into mutual TLS; what its
+clients use before it is another question, which the flip does not answer: a server without TLS stays open.
+
+Fix: lead it through a gateway of the mesh, give the ingress controller a sidecar, or keep the port PERMISSIVE and
+exempt that policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from rollout.checks.meta import Meta
+from rollout.checks.view import Findings, View
+from rollout.checks.words import many, some
+from rollout.mesh.external import (
+    CLOUD,
+    NGINX,
+    attached,
+    backends,
+    controller,
+    controller_pods,
+    entries,
+    gateway_pods,
+    istios,
+    trust_domain,
+)
+from rollout.mesh.injection import injected, proxy_container
+from rollout.mesh.strict import strict_services
+from rollout.mesh.workloads import patch_template, workload
+from rollout.model.finding import Finding, Severity
+from rollout.model.gateways import (
+    Gateway,
+    GatewayClass,
+    HTTPRoute,
+    IngressClass,
+    IstioGateway,
+    Listener,
+    Server,
+    ServerTLSMode,
+    TLSRoute,
+    VirtualService,
+)
+from rollout.model.istio import PeerAuthentication
+from rollout.model.kubernetes import Ingress, Pod, Ref, Service
+from rollout.record.state import State
+
+META = Meta("external-traffic", State.CHECKING, __doc__)
+READS = (
+    Service,
+    Pod,
+    PeerAuthentication,
+    Ingress,
+    IngressClass,
+    IstioGateway,
+    VirtualService,
+    Gateway,
+    GatewayClass,
+    HTTPRoute,
+    TLSRoute,
+)
+
+_SIDECAR = "sidecar.istio.io/inject"
+_UPSTREAM = "nginx.ingress.kubernetes.io/service-upstream"
+_CERTIFIED = (ServerTLSMode.SIMPLE, ServerTLSMode.MUTUAL, ServerTLSMode.OPTIONAL_MUTUAL)
+_Strict = dict[str, tuple[Service, tuple[int, ...]]]
+
+
+class _Scene(msgspec.Struct):
+    """What the parts of the check share; `checked` are the gateways whose pods were looked at."""
+
+    pods: tuple[Pod, ...]
+    strict: _Strict
+    names: tuple[str, ...]
+    checked: dict[Ref, None]
+
+    def first(self, ref: Ref) -> bool:
+        """A gateway that several routes use is looked at once."""
+        new = ref not in self.checked
+        self.checked[ref] = None
+        return new
+
+    def cut(self, services: Iterable[str]) -> bool:
+        """One of these Services leads to a STRICT port."""
+        return any(name in self.strict for name in services)
+
+
+def check(view: View) -> Findings:
+    """One finding per Service, Ingress or gateway through which plaintext reaches a STRICT port, or comes in at all."""
+    pods = view.then.of(Pod)
+    here = [pod for pod in pods if pod.namespace == view.target]
+    services = view.then.of(Service, view.target)
+    strict = {s.name: (s, ports) for s, ports in strict_services(services, here, view.then.policies())}
+    scene = _Scene(pods, strict, tuple(service.name for service in services), {})
+    for service, ports in strict.values():
+        if service.spec.type in ("LoadBalancer", "NodePort"):
+            yield _straight(service, ports)
+    ingresses = view.then.of(Ingress, view.target)
+    classes = view.then.of(IngressClass)
+    for ingress in ingresses:
+        yield from _ingress(ingress, controller(ingress, classes), strict, pods)
+    yield from _through_istio(view, scene)
+    yield from _through_gateway_api(view, scene)
+    return (
+        f"{many(len(services), 'Service')} of {view.target}: {many(len(ingresses), 'Ingress', 'Ingresses')}, "
+        f"{many(len(scene.checked), 'gateway')}"
+    )
+
+
+def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
+    gateways, routes = view.then.of(IstioGateway), view.then.of(VirtualService)
+    for entry in entries(gateways, routes, view.target, scene.names):
+        where = (f"{entry.by} leads from it to {some(entry.services)}",)
+        serving = gateway_pods(entry.gateway, scene.pods)
+        for server in entry.servers:
+            yield from _server(entry.gateway, server, serving[0].namespace if serving else "istio-system", where)
+        if scene.first(entry.gateway.ref):
+            own = view.mesh_config.trust_domain
+            yield from _served(entry.gateway, serving, own, where, cut=scene.cut(entry.services))
+
+
+def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
+    routes: tuple[HTTPRoute | TLSRoute, ...] = (*view.then.of(HTTPRoute), *view.then.of(TLSRoute))
+    classes = view.then.of(GatewayClass)
+    for gateway, route, section, led in attached(view.then.of(Gateway), routes, view.target, scene.names):
+        where = (f"{route} leads from it to {some(led)}",)
+        for listener in gateway.spec.listeners:
+            if section in ("", listener.name):
+                yield from _listener(gateway, listener, where)
+        if scene.first(gateway.ref):
+            serving = gateway_pods(gateway, scene.pods)
+            yield from _deployed(gateway, serving, where, own=istios(gateway, classes), cut=scene.cut(led))
+
+
+def _waive(ref: Ref) -> str:
+    return f"or, when it may be cut: --waive '{META.id}={ref}' --reason TEXT"
+
+
+def _straight(service: Service, ports: tuple[int, ...]) -> Finding:
+    """A load balancer was ordered for it; node ports are often only left over from a chart (istio.md 7)."""
+    ordered = service.spec.type == "LoadBalancer"
+    listed = ", ".join(str(port) for port in ports)
+    return Finding(
+        ref=service.ref,
+        field="spec.type",
+        measured=f"{service.spec.type} leads straight to {'port' if len(ports) == 1 else 'ports'} {listed}",
+        limit="a gateway of the mesh in between",
+        where=(
+            "what comes in there is no mutual TLS, and STRICT refuses it",
+            "a load balancer's plain TCP health check passes all the same",
+        )
+        if ordered
+        else ("whoever uses its node ports is refused under STRICT",),
+        fix=f"lead it through a gateway of the mesh, and then: kubectl patch service {service.name} "
+        f'-n {service.namespace} --type merge -p \'{{"spec":{{"type":"ClusterIP"}}}}\'; {_waive(service.ref)}',
+        severity=None if ordered else Severity.WARNING,
+    )
+
+
+def _ingress(ingress: Ingress, name: str, strict: _Strict, pods: Iterable[Pod]) -> Iterator[Finding]:
+    """Its controller is a caller like another (incidents.md 1, ingress-controller-outside and -injected-but-pod-ip)."""
+    led = list(_strict_paths(ingress, strict))
+    if not led or name.startswith("istio.io/"):
+        return
+    serving = controller_pods(name, pods)
+    bare = [pod for pod in serving if not injected(pod)]
+    described = name or f"class {ingress.spec.ingress_class_name or 'by default'}"
+    where = [f"{described} leads {some(led)}"]
+    measured, fix, severity = "", "", Severity.WARNING
+    if bare or name in CLOUD:
+        measured = f"its controller, {described}, has no sidecar"
+        severity = Severity.WARNING if len(bare) < len(serving) else Severity.BLOCKING
+        where.append("it calls the pods in plaintext, and STRICT refuses it")
+        fix = f"lead it through a gateway of the mesh; {_waive(ingress.ref)}"
+        if bare:
+            where.append(f"for example {bare[0].ref}")
+            fix = f"{patch_template(workload(bare[0]), 'labels', _SIDECAR, 'true')}; {_waive(ingress.ref)}"
+    elif not serving:
+        measured = f"whether its controller, {described}, has a sidecar is not known"
+        fix = "look at the controller's pods: without istio-proxy it is refused under STRICT"
+    elif name == NGINX and ingress.metadata.annotations.get(_UPSTREAM) != "true":
+        measured = "its controller has a sidecar, but may call pod addresses instead of the Service"
+        where.append("what goes to a pod's address is no mutual TLS")
+        fix = f'kubectl annotate ingress {ingress.name} -n {ingress.namespace} {_UPSTREAM}="true"'
+    if measured:
+        yield Finding(
+            ref=ingress.ref,
+            field="spec.ingressClassName",
+            measured=measured,
+            limit="a controller in the mesh that calls Services",
+            where=tuple(where),
+            fix=fix,
+            severity=severity,
+        )
+
+
+def _strict_paths(ingress: Ingress, strict: _Strict) -> Iterator[str]:
+    for place, backend in backends(ingress):
+        if backend.service is None or backend.service.name not in strict:
+            continue
+        service, ports = strict[backend.service.name]
+        wanted = backend.service.port
+        for port in service.spec.ports:
+            if port.port in ports and (port.port == wanted.number or (wanted.name and port.name == wanted.name)):
+                yield f"{place} to {service.name}:{port.port}"
+
+
+def _server(gateway: IstioGateway, server: Server, namespace: str, where: tuple[str, ...]) -> Iterator[Finding]:
+    """What clients outside use before the gateway: the flip neither breaks nor betters it (istio.md 11)."""
+    protocol = server.port.protocol.upper()
+    tls = server.tls
+    measured = limit = fix = ""
+    if protocol in ("HTTP", "HTTP2", "GRPC", "GRPC-WEB") and not (tls and tls.https_redirect):
+        measured, limit = f"port {server.port.number} takes {protocol} without TLS", "HTTPS, or a redirect to it"
+        fix = "give the server tls.httpsRedirect: true beside an HTTPS server with a certificate"
+    elif tls and tls.mode is ServerTLSMode.PASSTHROUGH and (tls.credential_name or tls.credential_names):
+        measured, limit = f"port {server.port.number} is PASSTHROUGH, and its certificate ignored", "a tls.mode"
+        fix = "write tls.mode: SIMPLE (an absent mode is PASSTHROUGH)"
+    elif tls and tls.mode in _CERTIFIED and (names := [n for n in (*tls.credential_names, tls.credential_name) if n]):
+        measured, limit = (
+            f"certificate {some(names)} is not checked: no right to list Secrets",
+            "a Secret that is there",
+        )
+        fix = f"kubectl get secret {' '.join(names)} -n {namespace}"
+    if measured:
+        yield Finding(
+            ref=gateway.ref,
+            field=f"spec.servers[{server.port.name or server.port.number}]",
+            measured=measured,
+            limit=limit,
+            where=where,
+            fix=fix,
+            severity=Severity.WARNING,
+        )
+
+
+def _served(
+    gateway: IstioGateway, pods: tuple[Pod, ...], own: str, where: tuple[str, ...], *, cut: bool
+) -> Iterator[Finding]:
+    selector = ",".join(f"{key}={value}" for key, value in sorted(gateway.spec.selector.items()))
+    if not pods:
+        yield Finding(
+            ref=gateway.ref,
+            field="spec.selector",
+            measured="no pod serves it",
+            limit="a gateway's pod",
+            where=where,
+            fix=f"kubectl get pods -A -l {selector}",
+            severity=Severity.WARNING,
+        )
+    for pod in pods:
+        if proxy_container(pod) is None:
+            yield _bare(gateway, pod, where, cut=cut)
+            break
+        domain = trust_domain(pod)
+        if domain not in ("", own):
+            yield Finding(
+                ref=gateway.ref,
+                field="spec.selector",
+                measured=f"its pods are of the trust domain {domain}",
+                limit=own,
+                where=(*where, f"for example {pod.ref}", "unless it is one of trustDomainAliases, they are refused"),
+                fix=f"add {domain} to trustDomainAliases in the mesh's configuration",
+                severity=Severity.WARNING,
+            )
+            break
+
+
+def _bare(gateway: IstioGateway | Gateway, pod: Pod, where: tuple[str, ...], *, cut: bool) -> Finding:
+    fate = "STRICT refuses them" if cut else "the ports that it leads to accept that"
+    return Finding(
+        ref=gateway.ref,
+        measured="its pods are not in the mesh",
+        limit="an istio-proxy in each",
+        where=(*where, f"for example {pod.ref}", f"they call in plaintext, and {fate}"),
+        fix=f"{patch_template(workload(pod), 'labels', _SIDECAR, 'true')}; {_waive(gateway.ref)}",
+        severity=None if cut else Severity.WARNING,
+    )
+
+
+def _listener(gateway: Gateway, listener: Listener, where: tuple[str, ...]) -> Iterator[Finding]:
+    references = listener.tls.certificate_refs if listener.tls else ()
+    measured = limit = fix = ""
+    if listener.protocol == "HTTP":
+        measured, limit = f"port {listener.port} takes HTTP without TLS", "HTTPS, or a redirect to it"
+        fix = "let the route attach to an HTTPS listener (sectionName), and another with a RequestRedirect to this one"
+    elif references and listener.tls and listener.tls.mode != "Passthrough":
+        name = references[0]
+        listed = some(reference.name for reference in references)
+        measured, limit = f"certificate {listed} is not checked: no right to list Secrets", "a Secret that is there"
+        fix = f"kubectl get secret {name.name} -n {name.namespace or gateway.namespace}"
+    if measured:
+        yield Finding(
+            ref=gateway.ref,
+            field=f"spec.listeners[{listener.name}]",
+            measured=measured,
+            limit=limit,
+            where=where,
+            fix=fix,
+            severity=Severity.WARNING,
+        )
+
+
+def _deployed(
+    gateway: Gateway, pods: tuple[Pod, ...], where: tuple[str, ...], *, own: bool, cut: bool
+) -> Iterator[Finding]:
+    bare = next((pod for pod in pods if proxy_container(pod) is None), None)
+    if bare is not None:
+        yield _bare(gateway, bare, where, cut=cut)
+    elif not pods and not own:
+        yield Finding(
+            ref=gateway.ref,
+            field="spec.gatewayClassName",
+            measured=f"whether class {gateway.spec.gateway_class_name} calls with mutual TLS is not known",
+            limit="a gateway of the mesh",
+            where=where,
+            fix="look at what serves it: without istio-proxy it is refused under STRICT",
+            severity=Severity.WARNING,
+        )

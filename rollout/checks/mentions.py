@@ -1,0 +1,70 @@
+"""Which Services a pod's settings name, and on which port: the likeliest sign that it calls them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from rollout.model.kubernetes import PodSpec
+from rollout.world.suspects import naming, shown
+
+_AFTER = re.compile(r"[\w.-]*(?::(?P<port>\d{1,5})\b)?")
+_WORD = re.compile(r"[a-z0-9-]+")
+_DEFAULTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+class Mention(msgspec.Struct, frozen=True):
+    """`port` is the Service's, None where the text tells none; `text` is for people, without credentials."""
+
+    service: str
+    port: int | None
+    text: str
+
+
+class Mentions:
+    """Looks for the Services of one namespace; the patterns are made once for any number of pods."""
+
+    def __init__(self, services: Iterable[str], namespace: str) -> None:
+        """Without Services nothing is found."""
+        self._names = frozenset(services)
+        self._namespace = namespace
+        self._patterns = {
+            same: naming(self._names, namespace, same=same) if self._names else None for same in (True, False)
+        }
+
+    def of(self, spec: PodSpec, namespace: str) -> Iterator[Mention]:
+        """In environments, commands and arguments; ConfigMaps are not read."""
+        same = namespace == self._namespace
+        pattern = self._patterns[same]
+        if pattern is None:
+            return
+        for container in (*spec.containers, *spec.init_containers):
+            texts = [(f"env {variable.name}", variable.value) for variable in container.env]
+            texts.append(("args", " ".join((*container.command, *container.args))))
+            for where, text in texts:
+                words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
+                if self._names.isdisjoint(words) or not (same or self._namespace in words):
+                    continue
+                for match in pattern.finditer(text):
+                    yield Mention(
+                        self._service(match.group()),
+                        _port(text, match),
+                        f"{container.name} {where}: {shown(text, match)}",
+                    )
+
+    def _service(self, found: str) -> str:
+        labels = found.partition(":")[0].split(".")
+        return labels[-2] if len(labels) > 1 and labels[-1] == self._namespace else labels[0]
+
+
+def _port(text: str, match: re.Match[str]) -> int | None:
+    _, colon, port = match.group().partition(":")
+    if colon:
+        return int(port)
+    after = _AFTER.match(text, match.end())
+    if after is not None and after["port"]:
+        return int(after["port"])
+    scheme = re.search(r"([a-z]+)://(?:[^/\s@]*@)?$", text[: match.start()])
+    return _DEFAULTS.get(scheme[1]) if scheme else None
