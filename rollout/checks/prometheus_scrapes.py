@@ -116,6 +116,7 @@ def _monitored(ref: Ref, field: str, pod: Pod, port: int) -> Finding:
         where=("refused under STRICT, and only `up` shows it", f"for example {pod.ref} of {workload(pod)}"),
         fix=f"scrape port 15020 path /stats/prometheus; or, when it may go blank: --waive '{META.id}={ref}' "
         "--reason TEXT",
+        exemption=f"{pod.namespace}/{workload(pod).name}:{port}",
     )
 
 
@@ -178,6 +179,7 @@ def _servers(pods: Iterable[Pod], policies: Policies) -> Iterator[Finding]:
                     where=("whoever asks it without a sidecar is refused", "the watch would be blind, and roll back"),
                     fix=f"keep port {port} of {owner} PERMISSIVE and exempt that policy; or, when every client has a "
                     f"sidecar: --waive '{META.id}={owner}' --reason TEXT",
+                    exemption=f"{owner.namespace}/{owner.name}:{port}",
                 )
 
 

@@ -52,9 +52,9 @@ def explain(args: Any) -> int:
 
 def checks(args: Any) -> int:  # noqa: ARG001
     """The checks and the watch's signals."""
-    rows = [f"{c.meta.id:<20} {c.meta.state:<11} {c.meta.title}" for c in all_checks()]
-    rows += [f"{name:<20} {'watching':<11} {about.title}" for name, about in SIGNALS.items()]
-    return _print([f"{'ID':<20} {'STATE':<11} TRUE WHEN IT PASSES", *rows])
+    rows = [f"{c.meta.id:<22} {c.meta.state:<11} {c.meta.title}" for c in all_checks()]
+    rows += [f"{name:<22} {'watching':<11} {about.title}" for name, about in SIGNALS.items()]
+    return _print([f"{'ID':<22} {'STATE':<11} TRUE WHEN IT PASSES", *rows])
 
 
 def playbook(args: Any) -> int:
