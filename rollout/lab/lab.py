@@ -17,11 +17,13 @@ from rollout.lab.api import ADMIN, User
 from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
+from rollout.lab.forwarder import Forwarder
+from rollout.lab.front import Outage
 from rollout.lab.mesh.manifests import Workload, cluster_objects
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
-from rollout.lab.prometheus import Outage, Prometheus
+from rollout.lab.prometheus import Prometheus
 from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
 from rollout.lab.server import LabServer
 
@@ -47,7 +49,13 @@ class Lab:
     """
 
     def __init__(
-        self, scenario: Scenario, *, seed: int, start: datetime, monotonic: Callable[[], float] = time.monotonic
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        start: datetime,
+        monotonic: Callable[[], float] = time.monotonic,
+        prometheus: str = "",
     ) -> None:
         """Build the cluster and let its history happen.
 
@@ -56,6 +64,10 @@ class Lab:
             seed: which jitter and delays.
             start: the first instant that clients see.
             monotonic: the real clock, by which time runs while nobody is attached.
+            prometheus: URL of a real server that is to evaluate (see `Forwarder`), '' for the lab's own evaluator.
+
+        Raises:
+            UsageError: no such URL.
         """
         self.scenario = scenario
         self._past = start - timedelta(milliseconds=scenario.look_back)
@@ -69,23 +81,23 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
-        self.prometheus = Prometheus(self.simulation.storage, self._now, targets=self.simulation.scraper.targets)
-        self.outside = Outside(
-            self.simulation,
-            scenario.events,
-            to_ms(start),
-            prometheus_away=self._prometheus_away,
-            faults=self.faults,
-            parse_traffic=parse_traffic,
-            parse_duration=duration,
-        )
+        self.prometheus = self._evaluator(prometheus)
+        self.outside = self._world_outside(to_ms(start))
         self._live_through(to_ms(start))
         self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
         self._clock.on_advance = self._advance
         self._server: LabServer | None = None
 
     @classmethod
-    def start(cls, scenario: str | Path, *, seed: int = 1, start: datetime | None = None, port: int = 0) -> Lab:
+    def start(
+        cls,
+        scenario: str | Path,
+        *,
+        seed: int = 1,
+        start: datetime | None = None,
+        port: int = 0,
+        prometheus: str = "",
+    ) -> Lab:
         """Start a shipped scenario, or one from a file, and serve it.
 
         Args:
@@ -94,13 +106,15 @@ class Lab:
             start: the lab's present; None for the real time plus the history that exists (nine days: a look-back and a
                 day more), so that the stamps of a real API server and of a real Prometheus agree with it.
             port: 0 for a free one.
+            prometheus: URL of a real server, empty and of this lab alone, that gets the samples and answers the
+                queries; '' for the lab's own evaluator.
 
         Raises:
-            UsageError: no such scenario, or not a valid one.
+            UsageError: no such scenario, or not a valid one; no such URL.
         """
         read = load_scenario(scenario)
         now = datetime.now(UTC).replace(microsecond=0)
-        lab = cls(read, seed=seed, start=start or now + timedelta(milliseconds=read.look_back))
+        lab = cls(read, seed=seed, start=start or now + timedelta(milliseconds=read.look_back), prometheus=prometheus)
         lab.serve(port)
         return lab
 
@@ -191,6 +205,23 @@ class Lab:
         if self._server is None:
             raise RuntimeError("the lab does not serve")
         return self._server
+
+    def _world_outside(self, start_ms: int) -> Outside:
+        return Outside(
+            self.simulation,
+            self.scenario.events,
+            start_ms,
+            prometheus_away=self._prometheus_away,
+            faults=self.faults,
+            parse_traffic=parse_traffic,
+            parse_duration=duration,
+        )
+
+    def _evaluator(self, url: str) -> Prometheus | Forwarder:
+        storage, targets = self.simulation.storage, self.simulation.scraper.targets
+        if url:
+            return Forwarder(url, storage, self._now, targets=targets)
+        return Prometheus(storage, self._now, targets=targets)
 
     def _now(self) -> datetime:
         return self._clock.now() if self._clock is not None else self._past

@@ -1,71 +1,38 @@
-"""The lab's Prometheus as its clients see it: the HTTP API over a storage, and the ways in which a real one fails them.
+"""The lab's Prometheus as its clients see it: the HTTP API over a storage.
 
-Statuses and texts were compared with Prometheus 2.42 (`tests/real/prometheus`). The failures are switches, because a
-scenario decides when sight is lost, and a login page in front of Prometheus is answered with 200.
+Statuses and texts were compared with Prometheus 2.42 (`tests/real/prometheus`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from urllib.parse import parse_qs
 
+from rollout.lab.front import (
+    JSON,
+    TEXT,
+    Answer,
+    ConnectionDropped,
+    Outage,
+    Parameters,
+    Switches,
+    parameters_of,
+    query_text,
+)
 from rollout.lab.promql.answers import data, failure, parse_duration, parse_time, success
-from rollout.lab.promql.compile import compile_query, longest_range_ms
-from rollout.lab.promql.errors import BadData, ExecutionError, QueryError
+from rollout.lab.promql.compile import compile_query
+from rollout.lab.promql.errors import BadData, QueryError
 from rollout.lab.promql.evaluator import InstantVector, Matrix, Result, Scalar, String, instant, ranged
 from rollout.lab.promql.nodes import Selector
 from rollout.lab.promql.storage import Matcher, Selected, Storage
 
-Answer = tuple[int, str, bytes]
-"""Status, content type, body."""
-
-Parameters = Mapping[str, Sequence[str]]
+__all__ = ["Answer", "ConnectionDropped", "Outage", "Prometheus", "Switches"]
 
 POINTS_LIMIT = 11_000
-_JSON, _TEXT, _HTML = "application/json", "text/plain; charset=utf-8", "text/html; charset=utf-8"
 _ALWAYS_MS = 9_000_000_000_000_000
 _LABEL_VALUES = re.compile(r"/api/v1/label/([^/]*)/values")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_LOGIN_PAGE = b"<!doctype html><title>Sign in</title><form method=post><input name=user><input name=password></form>"
-
-
-class ConnectionDropped(ConnectionError):
-    """The server hangs up without an answer: whoever owns the socket closes it."""
-
-
-class Outage(StrEnum):
-    """Ways of being away."""
-
-    NONE = "none"
-    DROPPED = "dropped"
-    UNAVAILABLE = "unavailable"
-
-
-@dataclass(slots=True)
-class Switches:
-    """What is wrong with this Prometheus; may be changed at any time.
-
-    Attributes:
-        outage: every request is dropped, or answered with 503.
-        login_page: every request gets HTML with status 200.
-        longest_range_ms: a query over more than that times out (422); the range of query_range counts too.
-        warnings: added to every answer, as Thanos does with a partial response.
-        empty: queries succeed and find nothing.
-        bearer_token: without exactly this one: 401.
-        required_headers: without one of these, with this value: 403.
-    """
-
-    outage: Outage = Outage.NONE
-    login_page: bool = False
-    longest_range_ms: int | None = None
-    warnings: list[str] = field(default_factory=list)
-    empty: bool = False
-    bearer_token: str | None = None
-    required_headers: dict[str, str] = field(default_factory=dict)
 
 
 class Prometheus:
@@ -118,49 +85,33 @@ class Prometheus:
         Raises:
             ConnectionDropped: the outage switch asks for it.
         """
-        lowered = {name.lower(): value for name, value in headers.items()}
-        refused = self._refusal(lowered)
+        refused = self.switches.refusal(headers)
         if refused is not None:
             return refused
         if path in ("/-/ready", "/-/healthy"):
-            return 200, _TEXT, f"Prometheus Server is {path[3:].capitalize()}.\n".encode()
+            return 200, TEXT, f"Prometheus Server is {path[3:].capitalize()}.\n".encode()
         values_of = _LABEL_VALUES.fullmatch(path)
         route = self._routes.get(path)
         if values_of is None and route is None:
-            return 404, _TEXT, b"404 page not found\n"
+            return 404, TEXT, b"404 page not found\n"
         posts = path in ("/api/v1/query", "/api/v1/query_range", "/api/v1/series", "/api/v1/labels")
         if method != "GET" and not (method == "POST" and posts):
-            return 405, _TEXT, b"Method Not Allowed\n"
+            return 405, TEXT, b"Method Not Allowed\n"
         try:
-            parameters = _parameters(method, query, lowered, body)
+            parameters = parameters_of(method, query, headers, body)
             payload = (
                 self._label_values(values_of[1], parameters) if values_of else route(parameters) if route else None
             )
         except QueryError as error:
-            return error.status, _JSON, failure(error.error_type, str(error))
-        return 200, _JSON, success(payload, self.switches.warnings)
-
-    def _refusal(self, headers: Mapping[str, str]) -> Answer | None:
-        """The answer of a Prometheus that is away, or of what stands in front of it."""
-        switches = self.switches
-        if switches.outage is Outage.DROPPED:
-            raise ConnectionDropped("the lab's Prometheus is away")
-        if switches.outage is Outage.UNAVAILABLE:
-            return 503, _TEXT, b"Service Unavailable\n"
-        if switches.login_page:
-            return 200, _HTML, _LOGIN_PAGE
-        if switches.bearer_token is not None and headers.get("authorization") != f"Bearer {switches.bearer_token}":
-            return 401, _TEXT, b"Unauthorized\n"
-        if any(headers.get(name.lower()) != value for name, value in switches.required_headers.items()):
-            return 403, _TEXT, b"Forbidden\n"
-        return None
+            return error.status, JSON, failure(error.error_type, str(error))
+        return 200, JSON, success(payload, self.switches.warnings)
 
     def _query(self, parameters: Parameters) -> object:
         time_ms = parse_time(parameters, "time", self._now_ms())
         if "timeout" in parameters:
             parse_duration(parameters, "timeout")
-        text = _text(parameters)
-        self._refuse_long(text, 0)
+        text = query_text(parameters)
+        self.switches.refuse_long(text, 0)
         result = instant(self._storage, text, time_ms)
         return data(self._emptied(result), time_ms)
 
@@ -179,14 +130,9 @@ class Prometheus:
                 f"exceeded maximum resolution of {POINTS_LIMIT:,} points per timeseries. "
                 "Try decreasing the query resolution (?step=XX)"
             )
-        text = _text(parameters)
-        self._refuse_long(text, end_ms - start_ms)
+        text = query_text(parameters)
+        self.switches.refuse_long(text, end_ms - start_ms)
         return data(self._emptied(ranged(self._storage, text, start_ms, end_ms, step_ms)), end_ms)
-
-    def _refuse_long(self, text: str, span_ms: int) -> None:
-        limit = self.switches.longest_range_ms
-        if limit is not None and longest_range_ms(compile_query(text)) + span_ms > limit:
-            raise ExecutionError("context deadline exceeded")
 
     def _emptied(self, result: Result) -> Result:
         if not self.switches.empty:
@@ -232,20 +178,6 @@ class Prometheus:
 
 
 _BUILD = {"version": "2.42.0", "revision": "lab", "branch": "lab", "buildUser": "", "buildDate": "", "goVersion": ""}
-
-
-def _parameters(method: str, query: str | Parameters, headers: Mapping[str, str], body: bytes) -> Parameters:
-    """The form's values before the URL's, as Go merges them."""
-    in_url = parse_qs(query, keep_blank_values=True) if isinstance(query, str) else query
-    is_form = headers.get("content-type", "").split(";")[0].strip() == "application/x-www-form-urlencoded"
-    if method != "POST" or not is_form:
-        return in_url
-    in_form = parse_qs(body.decode(errors="replace"), keep_blank_values=True)
-    return {name: [*in_form.get(name, ()), *in_url.get(name, ())] for name in {*in_form, *in_url}}
-
-
-def _text(parameters: Parameters) -> str:
-    return next(iter(parameters.get("query", ())), "")
 
 
 def _matchers(text: str) -> tuple[Matcher, ...]:

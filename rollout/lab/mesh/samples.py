@@ -96,6 +96,10 @@ class _Busy:
     values: array[float]
 
 
+Mark = tuple[int, int]
+"""How far a series was read: the number of a stretch, and of samples in it."""
+
+
 class Series:
     """One series; only `ScrapeStorage` and the scraper touch it."""
 
@@ -152,6 +156,16 @@ class Series:
             return Selected(self.labels, times[0], values[0], smooth)
         return Selected(self.labels, Joined(times), Joined(values), smooth)
 
+    def after(self, mark: Mark) -> Iterator[tuple[Mark, Sequence[int], Sequence[float]]]:
+        """The stretches behind a mark, times and values, each with the mark of its end."""
+        first, offset = mark
+        for index in range(first, len(self.chunks)):
+            chunk = self.chunks[index]
+            size = len(chunk.times)  # the writer may go on meanwhile
+            if offset < size:
+                yield (index, size), chunk.times[offset:size], chunk.values[offset:size]
+            offset = 0
+
     def _tail(self) -> _Busy:
         if not self.chunks or not isinstance(self.chunks[-1], _Busy):
             self.chunks.append(_Busy(array("q"), array("d")))
@@ -182,6 +196,12 @@ class ScrapeStorage:
         """Every series, for copies to a real Prometheus and for tests."""
         return list(self._known.values())
 
+    def named(self, wanted: Callable[[str], bool]) -> Iterator[Series]:
+        """Every series of the metrics whose name is wanted."""
+        for name in list(self._by_name):
+            if wanted(name):
+                yield from list(self._by_name[name])
+
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Selected]:
         """See `Storage.select`."""
         names = [matcher.test() for matcher in matchers if matcher.name == NAME]
@@ -195,3 +215,30 @@ class ScrapeStorage:
                     cut = series.cut(start_ms, end_ms)
                     if cut is not None:
                         yield cut
+
+
+class Feed:
+    """What a storage got since it was looked at last, for a copy elsewhere; for one thread at a time."""
+
+    def __init__(self, storage: ScrapeStorage) -> None:
+        """Everything is still to come."""
+        self._storage = storage
+        self._marks: dict[Series, Mark] = {}
+        self._ahead: dict[Series, Mark] = {}
+
+    def take(self, wanted: Callable[[str], bool]) -> Iterator[tuple[Labels, Sequence[int], Sequence[float]]]:
+        """Labels, times in milliseconds and values of each new stretch; the same again until `confirm` was called.
+
+        Args:
+            wanted: whether to look at the metric of a name; what is left out now comes when it is wanted.
+        """
+        self._ahead = {}
+        for series in self._storage.named(wanted):
+            for mark, times, values in series.after(self._marks.get(series, (0, 0))):
+                yield series.labels, times, values
+                self._ahead[series] = mark
+
+    def confirm(self) -> None:
+        """What `take` gave has arrived."""
+        self._marks.update(self._ahead)
+        self._ahead = {}

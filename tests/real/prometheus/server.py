@@ -8,6 +8,8 @@ query names its time itself. What follows:
 - an empty server takes the first sample of its life at any time; everything after that may be newer (nine days in
   one step were tried), and older by at most the window. So the order of writing does not matter inside the window;
 - the head's compaction, minutes later, changes neither answers nor what is accepted (tried by hand);
+- with ONE_BLOCK all nine days are the head's: each series may be written whole, in its own order, at 1.8 million
+  samples a second instead of 0.9, and a query over eight days takes 0.3 s instead of 1.3 s (5.7 million samples);
 - a query without `time=` looks at the wall clock and finds nothing. Every query here has a time.
 """
 
@@ -23,15 +25,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.real.prometheus.remote_write import Samples, bodies
+from tests.real.prometheus.remote_write import HEADERS, Samples, bodies
 
-_CONFIG = "global: {scrape_interval: 15s}\nstorage: {tsdb: {out_of_order_time_window: 60d}}\n"
+CONFIG = "global: {scrape_interval: 15s}\nstorage: {tsdb: {out_of_order_time_window: 60d}}\n"
+ONE_BLOCK = ("--storage.tsdb.min-block-duration=30d",)
 _HOW = (
     "set PROMETHEUS_BIN, put `prometheus` on PATH, or have apt-get and dpkg-deb "
     "(Debian's package is fetched and unpacked, not installed)"
@@ -96,39 +99,45 @@ def binary_or_skip() -> Path:
 class RealPrometheus:
     """A running server; `url` ends without a slash. Use it as a context manager."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, *, config: str = CONFIG, flags: Sequence[str] = ()) -> None:
         """Start on a free loopback port with its data in `folder`, and wait until it answers."""
-        self._binary, self._folder = binary, folder
+        self._binary, self._folder, self._flags = binary, folder, tuple(flags)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "prometheus.yml").write_text(_CONFIG)
-        self._log = (folder / "log.txt").open("wb")
+        (folder / "prometheus.yml").write_text(config)
         for _ in range(5):  # the port is free when asked for, and may be gone when bound
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = int(probe.getsockname()[1])
+            self.url = f"http://127.0.0.1:{self.port}"
             self._process = self._start()
             if self._wait_until_ready():
                 return
             self.close()
-            self._log = (folder / "log.txt").open("ab")
-        self._log.close()
         raise RuntimeError((folder / "log.txt").read_text()[-2000:])
 
+    def start(self) -> None:
+        """Start again after `close`, with the same data at the same address."""
+        self._process = self._start()
+        if not self._wait_until_ready():
+            self.close()
+            raise RuntimeError((self._folder / "log.txt").read_text()[-2000:])
+
     def _start(self) -> subprocess.Popen[bytes]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        return subprocess.Popen(
-            [
-                str(self._binary),
-                f"--config.file={self._folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={self._folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--storage.tsdb.retention.time=10y",
-                "--web.enable-remote-write-receiver",
-                "--log.level=warn",
-            ],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-        )
+        with (self._folder / "log.txt").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    str(self._binary),
+                    f"--config.file={self._folder / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={self._folder / 'tsdb'}",
+                    f"--web.listen-address=127.0.0.1:{self.port}",
+                    "--storage.tsdb.retention.time=10y",
+                    "--web.enable-remote-write-receiver",
+                    "--log.level=warn",
+                    *self._flags,
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def _wait_until_ready(self) -> bool:
         deadline = time.monotonic() + 30
@@ -151,7 +160,6 @@ class RealPrometheus:
         if self._process.poll() is None:
             self._process.kill()  # its data is thrown away: no orderly shutdown is worth waiting for
         self._process.wait(timeout=10)
-        self._log.close()
 
     def write(self, series: Iterable[Samples]) -> None:
         """Remote-write the samples; visible to queries when this returns.
@@ -159,13 +167,8 @@ class RealPrometheus:
         Raises:
             AssertionError: the server refused; with its words.
         """
-        headers = {
-            "Content-Encoding": "snappy",
-            "Content-Type": "application/x-protobuf",
-            "X-Prometheus-Remote-Write-Version": "0.1.0",
-        }
         for body in bodies(series):
-            request = urllib.request.Request(f"{self.url}/api/v1/write", data=body, headers=headers)
+            request = urllib.request.Request(f"{self.url}/api/v1/write", data=body, headers=HEADERS)
             try:
                 with urllib.request.urlopen(request, timeout=60):
                     pass
