@@ -251,6 +251,8 @@ class _Connection(BaseHTTPRequestHandler):
                 lab.clock.catch_up()
                 return from_prometheus(lab.prometheus, request)
             return lab.api.answer(request)
+        except ConnectionError:  # the lab's Prometheus hangs up on purpose
+            raise
         except Exception as error:  # noqa: BLE001 - a bug of the lab must not look like a dropped connection
             lab.failures.append(error)
             text = f"Internal error occurred: the lab failed: {error!r}"

@@ -70,7 +70,10 @@ class OnBlind(StrEnum):
 
 
 class Watch(Args, frozen=True, rename={"for_": "for"}):
-    """watch: `for` is time of sight; `interval` 0 means the scrape interval, at least 15 s."""
+    """watch: `for` is time of sight; `interval` 0 means the scrape interval, at least 15 s.
+
+    It lasts at least a window and two intervals, so that ratios are judged twice.
+    """
 
     for_: timedelta = timedelta(minutes=30)
     interval: timedelta = timedelta(0)

@@ -38,6 +38,16 @@ def interval(args: Watch, run: Run) -> timedelta:
     return max(args.interval, timedelta(seconds=max(scrape, 15.0)))
 
 
+def wanted(args: Watch, run: Run) -> timedelta:
+    """The sight that a watch needs: what was asked for, and at least two whole windows behind the drain.
+
+    Ratios are judged over windows that begin after it, twice, before a regression counts; a watch that ended sooner
+    would have judged none.
+    """
+    step = interval(args, run)
+    return max(args.for_, max(args.window, 3 * step) + 2 * step)
+
+
 def tick(run: Run, world: World, now: datetime, since: datetime, *, settled: datetime | None = None) -> Tick:
     """A tick when it is due: what it says, or the way back.
 

@@ -15,7 +15,7 @@ from rollout.record.spec import Task
 from rollout.record.state import State
 from rollout.stages.arguments import Watch
 from rollout.stages.context import arguments, modes, refusal
-from rollout.stages.judging import tick
+from rollout.stages.judging import tick, wanted
 from rollout.stages.step import Move, Step, Wait
 from rollout.world.reads import DryRun, Objects
 from rollout.world.world import World
@@ -26,7 +26,8 @@ UNDO_AGAIN = timedelta(minutes=5)
 def decide(run: Run, world: World, now: datetime) -> Step:
     """One tick when it is due, and the undo proven again every few minutes."""
     args = arguments(run, "watch", Watch)
-    if run.watch.sight >= args.for_.total_seconds() and not unapproved(run):
+    seen = run.watch.sight >= wanted(args, run).total_seconds()
+    if seen and not run.watch.breached and not unapproved(run):
         world.need(Objects(PeerAuthentication), Objects(Pod), since=run.watch.due)
         return _over(run, world)
     step = tick(run, world, now, run.watch.began or run.entered)

@@ -16,6 +16,7 @@ from rollout.record.events import Baselined, Fact, Moved, Note, Ticks
 from rollout.record.run import fold
 from tests.lifecycle.test_what_users_did import QUICK, READY, once_watching
 
+SCENARIOS = Path(__file__).parents[2] / "rollout" / "lab" / "scenarios"
 DISABLED = {
     "apiVersion": "security.istio.io/v1",
     "kind": "PeerAuthentication",
@@ -134,3 +135,13 @@ def test_credentials_refused_for_good_end_at_once(ready: Lab, fault: Fault) -> N
     once_watching(ready, cut)
     assert migrate(ready) == 6
     assert (ready.clock.now() - began[0]).total_seconds() < 240
+
+
+def test_a_short_watch_still_judges_ratios(tmp_path: Path) -> None:
+    """Harm in its last seconds: it does not end before whole windows were judged, nor while a limit is passed."""
+    scenario = yaml.safe_load((SCENARIOS / "regression-after-flip.yaml").read_text(encoding="utf-8"))
+    scenario["events"][0]["after_flip"] = "95s"
+    path = tmp_path / "scenario.yaml"
+    path.write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    with Lab.start(path) as running:
+        assert 5 == main(["migrate", "payments", "--playbook", QUICK, "--yes", "--lab", running.api_url])
