@@ -14,6 +14,7 @@ from rollout.cli import job, main
 from rollout.cli.parser import _assignment, parser
 from rollout.lab.api.faults import Effect, Fault
 from rollout.lab.lab import Lab
+from tests.real.kind.fields import mistakes
 
 QUICK = Path(__file__).parents[1] / "lifecycle" / "quick.yaml"
 SCENARIO = Path(__file__).parents[2] / "rollout" / "lab" / "scenarios" / "oldest-policy-wins.yaml"
@@ -61,7 +62,7 @@ def args_of(pod: dict[str, Any]) -> argparse.Namespace:
 
 
 def test_the_arguments_are_valid_and_safe(capsys: pytest.CaptureFixture[str]) -> None:
-    """The Job leaves STRICT to the CronJob and flips only where there is one; the CronJob looks where the rights are."""
+    """The Job leaves STRICT to the CronJob, and flips only where there is one; that looks where it has rights."""
     flip, watch = (args_of(pod) for pod in pods(printed(capsys, "--state-namespace", "records")))
     assert ("migrate", ["production"], True) == (flip.command, flip.namespaces, flip.yes)
     assert ("leave", True) == (flip.on_stop, flip.require_guard)
@@ -150,6 +151,19 @@ def test_the_pods_fit_the_restricted_standard(capsys: pytest.CaptureFixture[str]
     assert "Forbid" == of(documents, "CronJob")["spec"]["concurrencyPolicy"]
     assert all(d["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "rollout" for d in documents)
     assert "Job" == documents[-1]["kind"]
+
+
+def test_no_manifest_has_a_field_that_kubernetes_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """Field by field and type by type, with everything that can be mounted."""
+    argv = ["--prometheus-token-secret", "thanos/token", "--playbook", str(QUICK), "--prometheus", "p.monitoring:9090"]
+    documents = printed(capsys, *argv)
+    assert {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ConfigMap",
+            "CronJob", "Job"} == {document["kind"] for document in documents}  # fmt: skip
+    assert [] == [wrong for document in documents for wrong in mistakes(document)]
+    documents[-1]["spec"]["template"]["spec"]["containers"][0]["securityContext"]["readOnlyRootFileSystem"] = True
+    assert ["Job.spec.template.spec.containers[0].securityContext.readOnlyRootFileSystem: unknown field"] == mistakes(
+        documents[-1]
+    )
 
 
 def test_the_rights_are_those_of_rollout_rbac(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from rollout.cli.manifests import manifests
 from rollout.cli.job import runner
+from rollout.cli.manifests import manifests
 from rollout.cli.parser import parser
 from rollout.errors import Outcome
 from rollout.model.istio import Mode
