@@ -26,6 +26,13 @@ def successor(run: Run, world: World) -> str:
     return ""
 
 
+def unguarded(run: Run, world: World) -> str:
+    """Why a run that requires a guard may not go on; '' when somebody would take it up, or none is required."""
+    if not run.spec.require_guard or successor(run, world):
+        return ""
+    return "nobody would pick this run up: no terminal, and no CronJob runs `rollout resume --all` (require_guard)"
+
+
 def resumes(container: Container, run: Run) -> bool:
     """The container's command is `rollout resume`, and it would find this run."""
     words = list(_words((*container.command, *container.args)))

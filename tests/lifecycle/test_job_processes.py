@@ -191,6 +191,24 @@ def test_a_job_whose_cron_job_is_suspended_does_not_flip(start: Callable[[str], 
     assert {"PERMISSIVE"} == cluster.modes()
 
 
+def test_a_guard_that_goes_before_the_flip_is_missed_at_the_flip(start: Callable[[str], Cluster]) -> None:
+    """`verifying` saw it; the gate asks again."""
+    cluster = start("oldest-policy-wins")
+    assert cluster.apply("--until", "checking") == 0
+    job = cluster.pod("Job")
+    out, _ = job.communicate(timeout=90)
+    assert job.returncode == 7, out
+    cluster.lab.store.delete("batch/v1", "CronJob", "migrate-production-resume", "rollout")
+    onward = subprocess.run(
+        [sys.executable, "-m", "rollout", "resume", "production", "--lab", cluster.lab.api_url],
+        env={**os.environ, "XDG_STATE_HOME": str(cluster.folder)},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+    assert onward.returncode == 3, onward.stdout
+    assert "nobody would pick this run up" in " ".join(onward.stdout.split())
+    assert {"PERMISSIVE"} == cluster.modes()
+
+
 def test_the_cron_job_does_not_go_on_behind_until(start: Callable[[str], Cluster]) -> None:
     """Somebody stopped there on purpose; the sentence says how to go on."""
     cluster = start("oldest-policy-wins")
