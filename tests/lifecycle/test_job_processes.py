@@ -39,6 +39,7 @@ class Cluster:
         self.admin = folder / "admin.json"
         self.admin.write_text(json.dumps(config), encoding="utf-8")
         self.strict, self.judged = threading.Event(), threading.Event()
+        self.victim: subprocess.Popen[str] | None = None
         self.lab.store.subscribe(self._hear)
 
     def _hear(self, kind: str, obj: dict[str, Any]) -> None:
@@ -46,6 +47,8 @@ class Cluster:
             self.strict.set()
         if obj["kind"] == "ConfigMap" and '"type":"ticks"' in str(obj.get("data")):
             self.judged.set()
+        if obj["kind"] == "ConfigMap" and '"to":"confirming"' in str(obj.get("data")) and self.victim:
+            self.victim.kill()
 
     def apply(self, *more: str) -> int:
         """`rollout job TARGET --apply` as the administrator."""
@@ -220,4 +223,21 @@ def test_the_cron_job_does_not_go_on_behind_until(start: Callable[[str], Cluster
     out, _ = heir.communicate(timeout=90)
     assert heir.returncode == 0, out
     assert "is left alone: --until checking" in " ".join(out.split())
+    assert {"PERMISSIVE"} == cluster.modes()
+
+
+def test_a_run_that_died_before_its_until_still_stops_there(start: Callable[[str], Cluster]) -> None:
+    """Taking up is not saying yes: the CronJob's pod goes on, and stops where the Job would have."""
+    cluster = start("oldest-policy-wins")
+    assert cluster.apply("--until", "checking") == 0
+    with cluster.lab.clock.attach():
+        cluster.victim = cluster.pod("Job")
+        cluster.victim.communicate(timeout=90)
+        assert cluster.victim.returncode == -signal.SIGKILL
+    cluster.victim = None
+    cluster.lab.advance(timedelta(minutes=1))
+    heir = cluster.pod("CronJob")
+    out, _ = heir.communicate(timeout=90)
+    assert heir.returncode == 7, out
+    assert "stopped after checking as asked" in " ".join(out.split())
     assert {"PERMISSIVE"} == cluster.modes()
