@@ -12,17 +12,13 @@ import yaml
 
 from rollout.cli import job, main
 from rollout.cli.parser import _assignment, parser
-from rollout.lab.api.faults import Effect, Fault
+from rollout.cli.roles import binding, user
 from rollout.lab.lab import Lab
 from tests.real.kind.fields import mistakes
 
 QUICK = Path(__file__).parents[1] / "lifecycle" / "quick.yaml"
 SCENARIO = Path(__file__).parents[2] / "rollout" / "lab" / "scenarios" / "oldest-policy-wins.yaml"
 PROMETHEUS = ("--prometheus", "http://prometheus.monitoring.svc:9090")
-ESCALATION = (
-    'roles.rbac.authorization.k8s.io "rollout-migrate" is forbidden: user "ana" (groups=["system:authenticated"]) is '
-    'attempting to grant RBAC permissions not currently held:\n{APIGroups:[""], Resources:["configmaps"]}'
-)
 
 
 @pytest.fixture(autouse=True)
@@ -283,16 +279,46 @@ def test_what_a_dry_run_refuses_is_not_half_done(lab: Lab, capsys: pytest.Captur
     assert ["namespaces"] == real(lab)
 
 
-def test_rights_that_the_caller_lacks_are_a_sentence(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """RBAC lets nobody give what he does not have."""
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403}
-    text = json.dumps({**body, "message": ESCALATION})
-    lab.faults.add(Fault(Effect.STATUS, method="POST", path="/namespaces/production/roles", status=403, body=text))
-    assert apply(lab) == 3
-    said = " ".join(capsys.readouterr().err.split())
-    assert "Role production/rollout-migrate: you may not give rights that you do not have yourself" in said
-    assert "let an administrator apply what rollout job … --print prints" in said
-    assert ["namespaces"] == real(lab)
+def as_ana(folder: Path, roles: list[dict[str, Any]]) -> str:
+    """A scenario whose user may write every kind that is applied, and holds these roles besides."""
+    kinds = {
+        "": ["namespaces", "serviceaccounts", "configmaps"],
+        "rbac.authorization.k8s.io": ["roles", "rolebindings", "clusterroles", "clusterrolebindings"],
+        "batch": ["jobs", "cronjobs"],
+    }
+    rules = [{"apiGroups": [g], "resources": r, "verbs": ["get", "list", "create", "patch"]} for g, r in kinds.items()]
+    writer = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "writer"}}
+    bound = [{**writer, "rules": rules}, *roles]
+    scenario = yaml.safe_load(SCENARIO.read_text(encoding="utf-8"))
+    scenario["user"] = "ana"
+    istiod = {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["list"]}
+    bound[0]["rules"].append(istiod)
+    scenario["manifests"] += bound + [binding(role, user("ana")) for role in bound]
+    path = folder / "ana.yaml"
+    path.write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    return str(path)
+
+
+def test_rights_that_the_caller_lacks_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """RBAC lets nobody give what he does not have: said before anything but the empty namespace is written."""
+    with Lab.start(as_ana(tmp_path, [])) as lab:
+        assert apply(lab) == 3
+        said = " ".join(capsys.readouterr().err.split())
+        assert "ClusterRole rollout-plan: you may not give rights that you do not have yourself" in said
+        assert 'Resources:["peerauthentications"], Verbs:["list"]' in said
+        assert "let an administrator apply what rollout job … --print prints" in said
+        assert ["namespaces"] == real(lab)
+
+
+def test_whoever_has_the_rights_may_give_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without being an administrator; a binding is proven when its role is there."""
+    given = [role for role in printed(capsys) if "rules" in role]
+    for role in given:
+        role["metadata"] = {**role["metadata"], "name": "anas-" + role["metadata"]["name"]}
+    with Lab.start(as_ana(tmp_path, given)) as lab:
+        assert apply(lab) == 0, capsys.readouterr().err
+        assert ["cronjobs", "jobs"] == real(lab)[-2:]
+        assert {"ana"} == {write.user for write in lab.store.writes}
 
 
 def test_apply_knows_globs_and_asks(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
