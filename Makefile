@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check kind clean
 
 demo: $(VENV)/.installed
 	$(BIN)/rollout demo
@@ -16,6 +16,10 @@ check: $(VENV)/.developed
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Real Kubernetes, Istio and Prometheus, for those who have Docker; it says what is missing.
+kind: $(VENV)/.installed
+	docs/kind/up $(CURDIR)/$(BIN)/rollout
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rollout.errors import ClusterError, RecordError, UsageError
+from collections.abc import Sequence
+
+from rollout.errors import ClusterError, RecordError, RolloutError, UsageError
 from rollout.lifecycle.writes import authorise
 from rollout.ports import Journal
 from rollout.record.run import Run, fold
@@ -18,16 +20,47 @@ def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run
     """
     found = []
     for run_id, place in journal.runs(record_namespace):
-        run = fold(journal.load(run_id, place))
-        if run.spec.run != run_id or run.spec.record_namespace != place:
-            raise RecordError(
-                f"ConfigMap {place}/rollout-{run_id} holds the journal of {run.spec.run}",
-                next="look who wrote it; nothing was changed",
-            )
-        authorise(run)
+        run = _read(journal, run_id, place)
         if not namespace or run.spec.namespace == namespace:
             found.append(run)
     return found
+
+
+def readable_runs(
+    journal: Journal, namespaces: Sequence[str], record_namespace: str
+) -> tuple[list[Run], list[RolloutError]]:
+    """Every run of these namespaces (none named: of all), and what cannot be read.
+
+    One forged or torn journal, or one namespace that may not be read, does not keep the others from being taken up.
+    """
+    runs: list[Run] = []
+    problems: list[RolloutError] = []
+    for place in [record_namespace] if record_namespace else list(namespaces) or [""]:
+        try:
+            found = journal.runs(place)
+        except ClusterError as error:
+            problems.append(error)
+            continue
+        for run_id, at in found:
+            try:
+                run = _read(journal, run_id, at)
+            except (RecordError, ClusterError) as error:
+                problems.append(error)
+                continue
+            if not namespaces or run.spec.namespace in namespaces:
+                runs.append(run)
+    return runs, problems
+
+
+def _read(journal: Journal, run_id: str, place: str) -> Run:
+    run = fold(journal.load(run_id, place))
+    if run.spec.run != run_id or run.spec.record_namespace != place:
+        raise RecordError(
+            f"ConfigMap {place}/rollout-{run_id} holds the journal of {run.spec.run}",
+            next="look who wrote it; nothing was changed",
+        )
+    authorise(run)
+    return run
 
 
 def earlier(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:

@@ -13,16 +13,14 @@ import yaml
 from rollout import __version__
 from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
+from rollout.cli.roles import binding, roles, user
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
-from rollout.model.kubernetes import ConfigMap
 from rollout.playbook.loader import shipped
-from rollout.ports import Right
 from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
 from rollout.report.versions import made_for
-from rollout.stages.rights import to_read, to_write
 
 
 def _print(lines: list[str]) -> int:
@@ -70,45 +68,11 @@ def playbook(args: Any) -> int:
 
 def rbac(args: Any) -> int:
     """The least rights for a plan, or for migrating the named namespaces."""
-    documents = [_role("ClusterRole", "rollout-plan", "", to_read())]
-    spots = args.namespace or ["NAMESPACE"]
-    for namespace in spots if args.purpose == "migrate" else []:
-        record = args.state_namespace or namespace
-        rights = to_write(namespace, record)
-        documents += [
-            _role("Role", "rollout-migrate", place, [r for r in rights if r.namespace == place])
-            for place in dict.fromkeys([namespace, record])
-        ]
-    record = args.state_namespace
-    if args.purpose == "plan":
-        maps = ConfigMap.RESOURCE
-        documents.append(_role("ClusterRole", "rollout-record", "", [Right("list", maps), Right("get", maps)]))
+    spots = (args.namespace or ["NAMESPACE"]) if args.purpose == "migrate" else []
+    documents = roles(spots, args.state_namespace)
     if args.user:
-        documents += [_binding(document, args.user) for document in list(documents)]
+        documents += [binding(document, user(args.user)) for document in list(documents)]
     return _print([yaml.safe_dump_all(documents, sort_keys=False).rstrip()])
-
-
-def _role(kind: str, name: str, namespace: str, rights: Any) -> dict[str, Any]:
-    verbs: dict[tuple[str, str], list[str]] = {}
-    for right in rights:
-        verbs.setdefault((right.resource.group, right.resource.plural), []).append(right.verb)
-    rules = [{"apiGroups": [g], "resources": [r], "verbs": list(dict.fromkeys(v))} for (g, r), v in verbs.items()]
-    if kind == "ClusterRole" and name == "rollout-plan":
-        rules.append({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]})
-    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
-    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, "rules": rules}
-
-
-def _binding(role: dict[str, Any], user: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": f"{role['kind']}Binding",
-        "metadata": role["metadata"],
-        "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io", "kind": role["kind"], "name": role["metadata"]["name"]
-        },
-    }  # fmt: skip
 
 
 def lab(args: Any) -> int:  # noqa: ARG001

@@ -46,7 +46,7 @@ def migrated(args: Any, p: Ports) -> int:
     specs = {name: _spec(args, book, p, name, plan=False) for name in names}
     head = _headed(specs[names[0]], "migrate", names, screen, p)
     screen.lines([*head, *(f"warning: {w}" for w in book.warnings)])
-    _confirm(args, names)
+    confirm(args, names)
     done: list[Run] = []
     with p.stopper:
         ordered, said = in_order(names, book.order, book.serial, specs, p.metrics)
@@ -135,7 +135,12 @@ def refuse_others(old: Spec, wanted: Spec) -> None:
         )
 
 
-def _confirm(args: Any, names: list[str]) -> None:
+def confirm(args: Any, names: list[str]) -> None:
+    """Ask for the name, or take a flag for the answer.
+
+    Raises:
+        UsageError: not confirmed; nothing was changed.
+    """
     if args.yes or (args.confirm and [args.confirm] == names):
         return
     if args.confirm:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _runs(commands)
     _records(commands)
+    _jobs(commands)
     _knowledge(commands)
     return root
 
@@ -137,7 +138,8 @@ def _records(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     for made in (status, resume, back):
         made.add_argument("run", nargs="?", default="", metavar="RUN|NAMESPACE")
         _cluster(made)
-    resume.add_argument("--all", action="store_true", help="every unfinished run")
+    resume.add_argument("--all", action="store_true", help="every run that a dead process left behind")
+    resume.add_argument("--namespace", action="append", default=[], metavar="NS", help="with --all: of this one only")
     back.add_argument("--to-start", action="store_true", help="go on to what was there before the run")
     for name, text in (
         ("approve", "say yes to the task that a run waits for"),
@@ -149,6 +151,25 @@ def _records(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         made.add_argument("--task", default="", help="the task that is approved")
         made.add_argument("--reason", default="", metavar="TEXT")
         _cluster(made)
+
+
+def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    job = _command(commands, "job", "job", "job", "a migration as an in-cluster Job, with a CronJob that takes over")
+    job.add_argument("namespaces", nargs="+", metavar="NAMESPACE", help="names; globs with --apply")
+    deed = job.add_mutually_exclusive_group(required=True)
+    deed.add_argument("--print", action="store_true", help="manifests on stdout, for kubectl or a repository")
+    deed.add_argument("--apply", action="store_true", help="create them, after a server dry run of each")
+    job.add_argument("--image", default=f"rollout:{__version__}", help="default: %(default)s, from the Dockerfile")
+    job.add_argument("--schedule", default="*/5 * * * *", help="when to look for a dead run (default: %(default)s)")
+    job.add_argument("--job-namespace", default="", metavar="NS", help="default: one of their own, named rollout")
+    job.add_argument("--name", default="", help="of the Job (default: migrate-NAMESPACE)")
+    job.add_argument("--prometheus-token-secret", default="", metavar="SECRET/KEY", help="instead of a file")
+    job.add_argument("--prometheus-ca-secret", default="", metavar="SECRET/KEY", help="instead of a file")
+    job.add_argument("--yes", action="store_true", help="do not ask before --apply")
+    job.add_argument("--confirm", metavar="NAMESPACE", help="the answer to the question, for a pipeline")
+    _cluster(job)
+    _assignment(job)
+    job.set_defaults(selector="", all_namespaces=False)
 
 
 def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 
 from rollout.cli.again import again
-from rollout.cli.history import find, runs_of
+from rollout.cli.history import find, readable_runs, runs_of
 from rollout.cli.migrate import io_of, report
 from rollout.cli.wiring import Ports, me, ports
-from rollout.errors import NotOurs, Outcome, UsageError
+from rollout.errors import ClusterError, NotOurs, Outcome, RolloutError, UsageError, worst
 from rollout.lifecycle.loop import drive
 from rollout.record.events import Requested, RequestKind, Resumed
 from rollout.record.run import Run
-from rollout.record.state import State
 from rollout.report.json import batch_json
 from rollout.report.status import status as table
+from rollout.stages.orphans import left_alone
 
 
 def status(args: Any) -> int:
@@ -41,15 +41,29 @@ def resume(args: Any) -> int:
     """Go on with a run: what is recorded, compared with what is there."""
     if not (args.run or args.all):
         raise UsageError("no run is named", next="rollout resume RUN, or rollout resume --all")
+    if args.run and (args.all or args.namespace):
+        raise UsageError(f"{args.run} is named, and --all or --namespace with it", where="rollout resume",
+                         next=f"rollout resume {args.run}, or rollout resume --all --namespace NAMESPACE")  # fmt: skip
     with ports(args) as p:
         if args.all:
-            runs = [run for run in _all(args, p) if not run.finished or run.state is State.ROLLBACK_FAILED]
-        else:
-            runs = [find(p.journal, args.run, args.state_namespace)]
-        if not runs:
-            p.screen(args).say("no run is unfinished")
-            return Outcome.DONE.exit_code
-        return _driven(args, p, runs, None)
+            return _all_resumed(args, p)
+        return _driven(args, p, [find(p.journal, args.run, args.state_namespace)], None)
+
+
+def _all_resumed(args: Any, p: Ports) -> int:
+    """Every run that nobody works on; what cannot be read or taken is said, and decides the exit code at the end."""
+    screen = p.screen(args)
+    runs, problems = readable_runs(p.journal, args.namespace, args.state_namespace)
+    for problem in problems:
+        screen.lines(problem.lines())
+    orphans = [run for run in runs if not left_alone(run)]
+    for run in runs:
+        if not run.finished and (why := left_alone(run)):
+            screen.say(f"{run.id} is left alone: {why}. Next: rollout resume {run.id}")
+    if not orphans:
+        screen.say("no run is waiting to be taken up")
+    code = _driven(args, p, orphans, None, problems)
+    return code or worst([problem.outcome for problem in problems]).exit_code
 
 
 def rollback(args: Any) -> int:
@@ -67,7 +81,10 @@ def rollback(args: Any) -> int:
         return _driven(args, p, [run], request)
 
 
-def _driven(args: Any, p: Ports, runs: list[Run], request: Requested | None) -> int:
+def _driven(
+    args: Any, p: Ports, runs: list[Run], request: Requested | None, problems: list[RolloutError] | None = None
+) -> int:
+    """Take runs up and drive them; with `problems` (`--all`) one that cannot be taken keeps no other from it."""
     screen = p.screen(args)
     screen.named = len(runs) > 1
     io = io_of(p, screen)
@@ -75,16 +92,19 @@ def _driven(args: Any, p: Ports, runs: list[Run], request: Requested | None) -> 
     with p.stopper:
         for run in runs:
             p.metrics.default(run.spec.origin.prometheus)
+            onward = request is None if problems is None else run.onward
             try:
                 p.lease.acquire(run.spec.namespace, run.id, takeover=True)
-            except NotOurs as error:
-                screen.lines(error.lines())
-                if len(runs) == 1:
+                known = io.append(run, Resumed(t=p.clock.now(), by=p.identity.user, onward=onward))
+                if request is not None:
+                    known = io.append(known, msgspec.structs.replace(request))
+            except (NotOurs, ClusterError) as error:
+                if problems is None:
                     raise
+                screen.lines(error.lines())
+                if not isinstance(error, NotOurs):  # a run whose process lives is in good hands
+                    problems.append(error)
                 continue
-            known = io.append(run, Resumed(t=p.clock.now(), by=p.identity.user, onward=request is None))
-            if request is not None:
-                known = io.append(known, msgspec.structs.replace(request))
             taken.append(known)
         done = drive(taken, io)
     return report(args, done, screen, [])

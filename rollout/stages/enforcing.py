@@ -5,16 +5,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollout.errors import Outcome
+from rollout.model.kubernetes import CronJob
 from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.stages.arguments import Strict, Watch
 from rollout.stages.context import arguments, refusal, stuck
 from rollout.stages.gate import gate
+from rollout.stages.guard import unguarded
 from rollout.stages.judging import earlier, tick
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Flip, Learn, Move, Step, Wait
-from rollout.world.reads import DryRun
+from rollout.world.reads import DryRun, Objects
 from rollout.world.world import World
 
 
@@ -24,7 +26,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     flip = run.flip
     if flip is not None and flip.done is not None:
         return _after(args, run, world, flip, flip.done, now)
-    if why := stuck(run) or _too_long(args, run, now):
+    if why := stuck(run) or _too_long(args, run, now) or _unguarded(args, run, world, now):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
     passed = gate(args, run, world, now)
     if isinstance(passed, Move):
@@ -57,6 +59,14 @@ def _after(args: Strict, run: Run, world: World, flip: Write, written: datetime,
         return earlier(Wait(over, f"drain: open connections are cut at {over:%H:%M:%S}"), sample)
     drained = Proven(t=now, of=ProofKind.DRAIN, ok=True, detail=f"drain over ({(now - written).total_seconds():.0f}s)")
     return Move(State.WATCHING, facts=(drained,))
+
+
+def _unguarded(args: Strict, run: Run, world: World, now: datetime) -> str:
+    """Asked again: between `verifying` and the flip may lie an approval, and days."""
+    if run.spec.plan or run.spec.terminal or not run.spec.require_guard:
+        return ""
+    world.need(Objects(CronJob), since=now - args.world)
+    return unguarded(run, world)
 
 
 def _too_long(args: Strict, run: Run, now: datetime) -> str:

@@ -17,7 +17,7 @@ from rollout.record.state import State
 from rollout.stages.committing import by_commit, unfit
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
 from rollout.stages.exempting import exempted
-from rollout.stages.guard import successor
+from rollout.stages.guard import successor, unguarded
 from rollout.stages.owners import owner
 from rollout.stages.ownership import disowned, proven
 from rollout.stages.rights import to_watch, to_write
@@ -57,8 +57,7 @@ def _means(
         why = f"a right is missing: {names} (rollout rbac prints them all)"
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     heir = successor(run, world)
-    if run.spec.require_guard and not heir:
-        why = "nobody would pick this run up: no terminal, and no CronJob runs `rollout resume --all` (require_guard)"
+    if why := unguarded(run, world):
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     own = [r for r in results if r.state == State.VERIFYING]
     if any(r.blocks for r in own):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rollout.lab.api import listing, protobuf, reviews, subresources, watching, writing
+from rollout.lab.api import escalation, listing, protobuf, reviews, subresources, watching, writing
 from rollout.lab.api.deleting import delete, success
 from rollout.lab.api.discovery import Discovery
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, compressed, json_answer, yaml_answer
@@ -221,6 +221,7 @@ class Api:
         if meta.get("resourceVersion"):
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         asked = writing.Request(options.manager, at.version, user.name, options.dry_run, "", warnings)
+        escalation.confirm(self.authorizer, user, resource, at.namespace, document)
         obj = writing.create(self.store, resource, at.namespace, bare(document), asked)
         self.note(at, asked, document, obj["metadata"]["name"])
         return warned(self.shown(request, resource, at.version, obj, form, 201), asked)
@@ -249,6 +250,7 @@ class Api:
                 obj = writing.create(self.store, resource, at.namespace, fresh, asked)
                 self.note(at, asked, body, at.name)
                 return warned(self.shown(request, resource, at.version, obj, form, 201), asked)
+        make = escalation.confirmed(self.authorizer, user, resource, at.namespace, make)
         obj = writing.update(self.store, resource, at.namespace, at.name, make, asked, patch=patch)
         self.note(at, asked, body, at.name)
         return warned(self.shown(request, resource, at.version, obj, form, 200), asked)

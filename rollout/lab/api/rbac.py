@@ -165,7 +165,7 @@ class Authorizer:
         if _MASTERS in user.groups:
             return True, ""
         for rule, reason in self.rules(user, asked.namespace):
-            if _matches(rule, asked):
+            if covers(rule, asked):
                 return True, reason
         return False, ""
 
@@ -177,7 +177,7 @@ class Authorizer:
             if subject:
                 name, role = binding["metadata"]["name"], binding["roleRef"]["name"]
                 reason = f'RBAC: allowed by ClusterRoleBinding "{name}" of ClusterRole "{role}" to {subject}'
-                yield from ((rule, reason) for rule in self._role("", binding["roleRef"]))
+                yield from ((rule, reason) for rule in self.role("", binding["roleRef"]) or [])
         if not namespace:
             return
         for binding in self.store.storage.select((_RBAC, "rolebindings"), namespace):
@@ -186,16 +186,17 @@ class Authorizer:
                 name, ref = binding["metadata"]["name"], binding["roleRef"]
                 where = f'RoleBinding "{name}/{namespace}" of {ref["kind"]} "{ref["name"]}"'
                 reason = f"RBAC: allowed by {where} to {subject}"
-                yield from ((rule, reason) for rule in self._role(namespace, ref))
+                yield from ((rule, reason) for rule in self.role(namespace, ref) or [])
 
-    def _role(self, namespace: str, ref: Json) -> list[Json]:
+    def role(self, namespace: str, ref: Json) -> list[Json] | None:
+        """The rules that a roleRef means; None where there is no such role."""
         if ref["kind"] == "Role":
-            role = self.store.storage.get((_RBAC, "roles"), namespace, ref["name"])
+            found = self.store.storage.get((_RBAC, "roles"), namespace, ref["name"])
         else:
-            role = self.store.storage.get((_RBAC, "clusterroles"), "", ref["name"])
-            if role is None:
-                return bootstrap_roles().get(ref["name"], [])
-        return (role or {}).get("rules") or []
+            found = self.store.storage.get((_RBAC, "clusterroles"), "", ref["name"])
+            if found is None:
+                return bootstrap_roles().get(ref["name"])
+        return None if found is None else found.get("rules") or []
 
 
 def _nameless(uid: str, groups: tuple[str, ...]) -> str:
@@ -237,7 +238,8 @@ def _subject(binding: Json, user: User) -> str:
     return ""
 
 
-def _matches(rule: Json, asked: Attributes) -> bool:
+def covers(rule: Json, asked: Attributes) -> bool:
+    """Whether one rule gives this right."""
     verbs = rule.get("verbs") or []
     if "*" not in verbs and asked.verb not in verbs:
         return False
