@@ -119,6 +119,110 @@ class DestinationRule(Object, frozen=True):
     spec: DestinationRuleSpec = DestinationRuleSpec()
 
 
+class Source(Value, frozen=True):
+    """rules[].from[].source. All but the addresses and the request's own principals need mutual TLS."""
+
+    principals: tuple[str, ...] = ()
+    not_principals: tuple[str, ...] = ()
+    request_principals: tuple[str, ...] = ()
+    not_request_principals: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    not_namespaces: tuple[str, ...] = ()
+    service_accounts: tuple[str, ...] = ()
+    not_service_accounts: tuple[str, ...] = ()
+    trust_domains: tuple[str, ...] = ()
+    not_trust_domains: tuple[str, ...] = ()
+    ip_blocks: tuple[str, ...] = ()
+    not_ip_blocks: tuple[str, ...] = ()
+    remote_ip_blocks: tuple[str, ...] = ()
+    not_remote_ip_blocks: tuple[str, ...] = ()
+
+
+class From(Value, frozen=True):
+    """rules[].from[]."""
+
+    source: Source = Source()
+
+
+class Operation(Value, frozen=True):
+    """rules[].to[].operation. Ports are the container's; all others are of HTTP."""
+
+    hosts: tuple[str, ...] = ()
+    not_hosts: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    not_ports: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    not_methods: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    not_paths: tuple[str, ...] = ()
+
+
+class To(Value, frozen=True):
+    """rules[].to[]."""
+
+    operation: Operation = Operation()
+
+
+class When(Value, frozen=True):
+    """rules[].when[]."""
+
+    key: str = ""
+    values: tuple[str, ...] = ()
+    not_values: tuple[str, ...] = ()
+
+
+class AuthorizationRule(Value, frozen=True):
+    """rules[]: one of `sources`, one of `operations` and all of `when`; without any of them it matches everything."""
+
+    sources: tuple[From, ...] = msgspec.field(name="from", default=())
+    operations: tuple[To, ...] = msgspec.field(name="to", default=())
+    when: tuple[When, ...] = ()
+
+
+class TargetRef(Value, frozen=True):
+    """targetRefs[]: what a waypoint or gateway enforces, never a sidecar."""
+
+    kind: str = ""
+    group: str = ""
+    name: str = ""
+
+
+class Action(StrEnum):
+    """An AuthorizationPolicy's action."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    AUDIT = "AUDIT"
+    CUSTOM = "CUSTOM"
+
+
+class AuthorizationPolicySpec(Value, frozen=True):
+    """spec; without rules it matches nothing."""
+
+    selector: WorkloadSelector | None = None
+    target_ref: TargetRef | None = None
+    target_refs: tuple[TargetRef, ...] = ()
+    action: Action = Action.ALLOW
+    rules: tuple[AuthorizationRule, ...] = ()
+
+
+class AuthorizationPolicy(Object, frozen=True):
+    """Who may call a workload (istio.md 10)."""
+
+    RESOURCE = Resource("security.istio.io", ("v1", "v1beta1"), "authorizationpolicies", "AuthorizationPolicy")
+    spec: AuthorizationPolicySpec = AuthorizationPolicySpec()
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """matchLabels; empty means every workload of the namespace, in the root namespace of the mesh."""
+        return self.spec.selector.match_labels if self.spec.selector else {}
+
+    @property
+    def dry_run(self) -> bool:
+        """It only counts, and enforces nothing."""
+        return self.metadata.annotations.get("istio.io/dry-run", "").lower() in ("true", "t", "1")
+
+
 class MeshConfig(msgspec.Struct, frozen=True):
     """What of MeshConfig a rule reads, with Istio's defaults; `revision` is the control plane it belongs to."""
 
