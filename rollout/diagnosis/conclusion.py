@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rollout.checks.words import many
 from rollout.errors import Outcome
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult
 from rollout.model.finding import Finding, Severity, Status
@@ -72,4 +73,4 @@ def _warned(layers: Sequence[LayerResult]) -> tuple[str, ...]:
     """Why a layer is unknown, then what is worth a look."""
     reasons = tuple(f"{layer.layer.value}: {layer.reason}" for layer in layers if layer.status is Status.UNKNOWN)
     warnings = [f for layer in layers for f in layer.findings if f.severity is Severity.WARNING]
-    return (*reasons, *((f"{len(warnings)} warnings below",) if warnings else ()))
+    return (*reasons, *((f"{many(len(warnings), 'warning')} below",) if warnings else ()))

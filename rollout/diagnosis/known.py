@@ -23,6 +23,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
         detail: searched for what varies; its groups, joined (the named ones with their names). None: nothing varies.
         hints: one of these stands in every line that the regex or the flags match; lower case, blanks for underscores.
         flags: Envoy's response flags that make an access log line one of these, whatever its text.
+        leftover: Envoy leaves the same reason on plaintext that it accepted (observed.md 2), with the flag `-`.
         blocking: mutual TLS or a policy fails; False for what may be noise of a drain, or another cause.
     """
 
@@ -34,6 +35,7 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     regex: re.Pattern[str]
     detail: re.Pattern[str] | None = None
     flags: tuple[frozenset[str], ...] = ()
+    leftover: bool = False
     blocking: bool = True
 
 
@@ -203,6 +205,7 @@ PATTERNS: tuple[Pattern, ...] = (
             r"(?-i:(?<=:)HTTP[_ ]REQUEST(?![A-Z]))|\b268435612\b",
             _reason("HTTPS_PROXY_REQUEST", 268435611),
         ),
+        leftover=True,
     ),
     Pattern(
         id="rbac-denied",

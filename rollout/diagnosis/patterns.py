@@ -23,6 +23,7 @@ SHOWN = 400
 
 _BLOCKING = frozenset(pattern.id for pattern in PATTERNS if pattern.blocking)
 _CUT = "***"
+_NONE = frozenset({"-"})
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), _CUT),
     (re.compile(r"(?P<path>[\"\s](?:https?://|/)[^\s\"?]*)\?[^\s\"]*"), rf"\g<path>?{_CUT}"),
@@ -39,7 +40,10 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 #: `"GET / HTTP/1.1" 503 UC details termination "failure"`, as in Istio's default text format.
-_TEXT = re.compile(r'"[^"]*" \d{1,3} (?P<flags>[A-Z]{2,5}(?:,[A-Z]{2,5})*) \S')
+_TEXT = re.compile(r'"[^"]*" \d{1,3} (?P<flags>-|[A-Z]{2,5}(?:,[A-Z]{2,5})*) \S')
+
+#: An access log line of a request that went well: most lines are such, and nothing else in them counts.
+_HEALTHY = re.compile(r'" [123]\d\d - ')
 
 
 class _Stream(Protocol):
@@ -79,17 +83,24 @@ def recognise(text: Iterable[str]) -> Recognition:
 
 def match(line: str) -> Pattern | None:
     """The first pattern that a line shows."""
+    if _HEALTHY.search(line):
+        return None
     plain = line.replace("_", " ")
     low = plain.lower()
     for pattern in PATTERNS:
-        if any(hint in low for hint in pattern.hints) and (
-            pattern.regex.search(plain) or (pattern.flags and any(wanted <= _flags(line) for wanted in pattern.flags))
-        ):
+        if any(hint in low for hint in pattern.hints) and _shows(pattern, line, plain):
             return pattern
     return None
 
 
+def _shows(pattern: Pattern, line: str, plain: str) -> bool:
+    if pattern.regex.search(plain):
+        return not (pattern.leftover and _flags(line) == _NONE)
+    return bool(pattern.flags) and any(wanted <= _flags(line) for wanted in pattern.flags)
+
+
 def _flags(line: str) -> frozenset[str]:
+    """The response flags of an access log line; no line of one: none at all, not even `-`."""
     if (text := _TEXT.search(line)) is not None:
         return frozenset(text["flags"].split(","))
     if (parsed := _json(line)) is not None:

@@ -8,7 +8,14 @@ import msgspec
 
 from rollout.diagnosis.table import Client
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair, tls_settings
-from rollout.mesh.injection import TLS_MODE_LABEL, addressable, ambient, gateway, proxy_container
+from rollout.mesh.injection import (
+    TLS_MODE_LABEL,
+    addressable,
+    ambient,
+    gateway,
+    proxy_container,
+    uncaptured_because,
+)
 from rollout.mesh.outbound import exclusions
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import host
@@ -22,6 +29,9 @@ _BY_RULE = {
     ClientTLSMode.MUTUAL: Client.MUTUAL,
     ClientTLSMode.ISTIO_MUTUAL: Client.ISTIO_MUTUAL,
 }
+
+#: What turns off the capture of outbound traffic as well.
+_NO_OUTBOUND = ("sidecar.istio.io/interceptionMode", "inject.istio.io/templates")
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +109,13 @@ def _before_any_rule(call: Call) -> Sent | None:
 def _past_sidecar(call: Call) -> Sent | None:
     if gateway(call.client):
         return None
+    if (why := uncaptured_because(call.client)).startswith(_NO_OUTBOUND):
+        name = why.partition(":")[0]
+        return Sent(
+            client=Client.PAST_SIDECAR, because=f"the client's sidecar captures nothing, {why}",
+            by=call.client.ref, field=f"metadata.annotations[{name}]",
+            fix=patch_template(workload(call.client), "annotations", name, None),
+        )  # fmt: skip
     headless = call.service is None or call.service.headless
     service_address = call.service.spec.cluster_ip if call.service else ""
     addresses = [call.server.status.pod_ip] if headless else [service_address]
