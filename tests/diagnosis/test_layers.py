@@ -107,14 +107,35 @@ def test_the_earlier_layer_is_the_cause() -> None:
 
 
 def test_what_is_refused_now_goes_first() -> None:
-    """An un-rewritten probe is accepted on a PERMISSIVE port; a refused call is worse, though later in the list."""
-    probe = {"httpGet": {"port": 8080}}
-    servers = [pod(probe=probe)]
-    accepted = of_pair(servers=servers)
-    assert accepted.sentence.startswith("StatefulSet payments/ledger spec.containers[app].readinessProbe.httpGet")
-    diagnosis = of_pair(policy("DENY", {}), servers=servers)
+    """Plaintext that is accepted stands in an earlier layer; a denied call is worse."""
+    diagnosis = of_pair(policy("DENY", {}), rule("DISABLE"))
     assert diagnosis.cause is Layer.AUTHORIZATION
     assert "and 1 more below" in diagnosis.evidence
+
+
+def test_probes_of_the_pods_that_answer() -> None:
+    """Refused, they take the pods out of service; accepted, they are a warning. The client's own do not count."""
+    probe = {"httpGet": {"port": 8080}}
+    case: dict[str, Any] = {"servers": [pod(probe=probe)]}
+    place = "StatefulSet payments/ledger spec.containers[app].readinessProbe.httpGet"
+    accepted, refused = of_pair(**case), of_pair(peers("STRICT"), **case)
+    assert (None, Layer.POLICY) == (accepted.cause, refused.cause)
+    assert refused.sentence.startswith(place)
+    assert [Severity.WARNING] == [finding.severity for finding in layer(accepted, Layer.POLICY).findings]
+    near = question(source="web-1.payments", to="ledger.payments:80")
+    assert isinstance(near, Pair)
+    neighbour = pod("web-1", probe=probe)
+    assert () == layer(of_pair(peers("STRICT"), asked=near, client=neighbour), Layer.POLICY).findings
+
+
+def test_a_namespace_that_is_disabled_hides_a_workload_that_is_strict() -> None:
+    """Clients judge the Service by the namespace's policy, and send plaintext that the workload refuses."""
+    own = peers("STRICT", name="own", selector={"app": "ledger"})
+    diagnosis = of_pair(peers("DISABLE"), own)
+    assert diagnosis.sentence.startswith(
+        "PeerAuthentication payments/default spec.mtls.mode: the client sends plaintext to a port that is STRICT"
+    )
+    assert "rollout migrate payments" == diagnosis.fix
 
 
 def test_alike_replicas_are_told_once() -> None:
@@ -173,8 +194,8 @@ def test_what_is_not_told_is_unknown() -> None:
     result = layer(of_pair(peers("STRICT"), rule("MUTUAL")), Layer.POLICY)
     assert result.status is Status.UNKNOWN
     assert "taken only where that certificate is of the mesh's root" in result.reason
-    subset = {"subsets": [{"name": "v1", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}]}
-    shown = layer(of_pair(peers("STRICT"), rule("ISTIO_MUTUAL", **subset)), Layer.POLICY)
+    subsets = [{"name": "v1", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}]
+    shown = layer(of_pair(peers("STRICT"), rule("ISTIO_MUTUAL", subsets=subsets)), Layer.POLICY)
     assert any("(subset v1, where a VirtualService routes to it)" in line for line in shown.lines)
     assert "the client sends TLS without a client certificate for subset v1 to a port that is STRICT" == (
         shown.findings[0].measured
@@ -281,8 +302,10 @@ def test_a_pod() -> None:
     """Each port's mode, who decides it, and what a caller without a sidecar meets."""
     lines = layer(of_pod(peers("STRICT"), service()), Layer.POLICY).lines
     assert (
-        "port 8080 (ledger:80): STRICT, decided by PeerAuthentication payments/default; "
-        "without a sidecar a call will be refused",
+        (
+            "port 8080 (ledger:80): STRICT, decided by PeerAuthentication payments/default; "
+            "without a sidecar a call will be refused"
+        ),
     ) == lines
 
 
@@ -432,6 +455,8 @@ def test_a_namespace() -> None:
     diagnosis = in_namespace(pod(), SHOP, service(), rule("DISABLE"))
     policies = layer(diagnosis, Layer.POLICY)
     assert "1 port PERMISSIVE, decided by no policy" in policies.lines
+    assert "destination-rules: 1 Service, as clients of 2 namespaces reach them" in policies.lines
+    assert "not asked, for want of traffic: plaintext-callers (rollout plan payments)" == policies.lines[-1]
     assert [("destination-rules", True)] == [(f.check, f.new) for f in policies.findings]
     assert diagnosis.cause is Layer.POLICY
     already = layer(in_namespace(pod(), SHOP, service(), rule("DISABLE"), peers("STRICT")), Layer.POLICY)
@@ -447,10 +472,13 @@ def test_a_namespace_that_is_disabled() -> None:
 def test_a_namespace_in_order() -> None:
     """Warnings do not fail a layer, and are counted at the end; gateways and bare pods have no modes."""
     bystander = pod("gateway-1", role="router")
-    diagnosis = in_namespace(pod(probe={"tcpSocket": {"port": 8080}}), bystander, policy("ALLOW", {}), peers("STRICT"))
+    past = pod("past-1", annotations={EXCLUDE: "8080"})
+    probed = pod(probe={"tcpSocket": {"port": 8080}})
+    diagnosis = in_namespace(probed, bystander, past, policy("ALLOW", {}), peers("STRICT"))
+    assert "1 port STRICT, decided by PeerAuthentication payments/default" in layer(diagnosis, Layer.POLICY).lines
     assert {Status.OK, Status.UNKNOWN, Status.SKIPPED} == set(statuses(diagnosis).values())
     assert "1 warning below" in diagnosis.evidence
-    assert "ALLOW AuthorizationPolicy payments/rules: 1 pod" in layer(diagnosis, Layer.AUTHORIZATION).lines
+    assert "ALLOW AuthorizationPolicy payments/rules: 2 pods" in layer(diagnosis, Layer.AUTHORIZATION).lines
 
 
 def test_a_namespace_that_cannot_be_read() -> None:
