@@ -12,6 +12,7 @@ import pytest
 
 from rollout.cli import main
 from rollout.lab.lab import Lab
+from rollout.report.json import FORMAT_VERSION
 
 STRICT = {
     "apiVersion": "security.istio.io/v1",
@@ -90,7 +91,7 @@ def test_a_pair_as_json(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     client = named(lab, "web", "shop")
     code = main(["diagnose", "--from", client, "--to", "ledger.payments", "-o", "json", "--lab", lab.api_url])
     shown = json.loads(capsys.readouterr().out)
-    assert (3, "1.0", "peer-authentication") == (code, shown["format_version"], shown["cause"])
+    assert (3, FORMAT_VERSION, "peer-authentication") == (code, shown["format_version"], shown["cause"])
     assert ["injection", "peer-authentication", "certificates", "logs", "authorization", "analyze"] == [
         layer["layer"] for layer in shown["layers"]
     ]
@@ -178,7 +179,7 @@ def test_a_log_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     shown = json.loads(text)
     found: list[tuple[Any, ...]] = [(p["id"], p["count"], p["details"]) for p in shown["patterns"]]
     assert [("filter-chain-not-found", 1, [["10.0.0.9", 1]]), ("rbac-denied", 1, [["none", 1]])] == found
-    assert (2, "1.0") == (shown["lines"], shown["format_version"])
+    assert (2, FORMAT_VERSION) == (shown["lines"], shown["format_version"])
     assert "hunter2" not in text
 
 
