@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   rollout demo                          see it work: no cluster, no Docker, no network
   rollout plan production               what would happen, and what stands in the way
   rollout migrate production            take the namespace to STRICT mutual TLS
+  rollout diagnose production           why mutual TLS does not work there
   rollout status                        where every run stands
   rollout rollback production           take it back
 """
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _runs(commands)
     _records(commands)
     _jobs(commands)
+    _diagnosis(commands)
     _knowledge(commands)
     return root
 
@@ -170,6 +172,20 @@ def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _cluster(job)
     _assignment(job)
     job.set_defaults(selector="", all_namespaces=False)
+
+
+def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here; reads only")
+    made.add_argument(
+        "target", nargs="?", default="", metavar="NAMESPACE|POD.NAMESPACE|-", help="`-` reads a proxy's log from stdin"
+    )
+    made.add_argument("--from", dest="source", default="", metavar="POD.NAMESPACE", help="the client of a call")
+    made.add_argument(
+        "--to", default="", metavar="SERVICE.NAMESPACE:PORT", help="what it calls; a pod's name works too"
+    )
+    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
+    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    _cluster(made)
 
 
 def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
