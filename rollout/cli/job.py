@@ -135,6 +135,12 @@ def _checked(args: Any, names: list[str], home: str) -> None:
         if value:
             raise UsageError(f"{flag} names a file of this machine, which the Job does not have",
                              where=flag, next=f"{flag}-secret SECRET/KEY, a Secret in {home}")  # fmt: skip
+    if args.on_stop != "leave":
+        raise UsageError("a Job that is stopped always leaves STRICT to its CronJob", where="--on-stop",
+                         next="leave the flag out")  # fmt: skip
+    if args.istioctl != "istioctl":
+        raise UsageError("the image has no istioctl, and the file is on this machine only", where="--istioctl",
+                         next="an --image that has istioctl on its PATH")  # fmt: skip
     if home in names:
         raise UsageError(f"the Job would run in {home}, which it migrates: its pod has no sidecar, and would block it",
                          where="--job-namespace", next="choose a namespace that is no target")  # fmt: skip

@@ -117,33 +117,7 @@ def _cron_job(wanted: Runner) -> Json:
 
 def _pod(wanted: Runner, args: tuple[str, ...], *, files: bool) -> Json:
     """Without a sidecar: it would refuse to end with the Job, and die with it in the middle of a watch."""
-    mounts = [("state", STATE, False), ("tmp", "/tmp", False)]  # noqa: S108 - the pod's own
-    volumes: list[Json] = [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
-    if files:
-        mounts.append(("playbook", BOOK, True))
-        volumes.append({"name": "playbook", "configMap": {"name": wanted.name}})
-    if wanted.secrets:
-        mounts.append(("secrets", SECRETS, True))
-        sources = [
-            {"secret": {"name": secret, "items": [{"key": key, "path": path}]}} for secret, key, path in wanted.secrets
-        ]
-        volumes.append({"name": "secrets", "projected": {"sources": sources}})
-    container: Json = {
-        "name": "rollout",
-        "image": wanted.image,
-        "command": ["rollout"],
-        "args": [word.replace("$", "$$") for word in args],  # the kubelet expands $(NAME), and $$ is one $
-        "env": [{"name": "HOME", "value": STATE}, {"name": "XDG_STATE_HOME", "value": STATE}],
-        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": name, "mountPath": path, **({"readOnly": True} if fixed else {})} for name, path, fixed in mounts
-        ],
-    }
+    volumes, mounts = _storage(wanted, files=files)
     spec: dict[str, Any] = {
         "serviceAccountName": ACCOUNT,
         "restartPolicy": "Never",
@@ -155,9 +129,45 @@ def _pod(wanted: Runner, args: tuple[str, ...], *, files: bool) -> Json:
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [container],
+        "containers": [_container(wanted.image, args, mounts)],
         "volumes": volumes,
     }
     labels = {MANAGED_BY: "rollout", "sidecar.istio.io/inject": "false"}
     annotations = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+
+
+def _storage(wanted: Runner, *, files: bool) -> tuple[list[Json], list[Json]]:
+    """Volumes, and where they are mounted; only the emptyDirs can be written to."""
+    volumes: list[Json] = [{"name": "state", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    mounts: list[Json] = [
+        {"name": "state", "mountPath": STATE},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+    ]
+    if files:
+        volumes.append({"name": "playbook", "configMap": {"name": wanted.name}})
+        mounts.append({"name": "playbook", "mountPath": BOOK, "readOnly": True})
+    if wanted.secrets:
+        sources = [
+            {"secret": {"name": secret, "items": [{"key": key, "path": path}]}} for secret, key, path in wanted.secrets
+        ]
+        volumes.append({"name": "secrets", "projected": {"sources": sources}})
+        mounts.append({"name": "secrets", "mountPath": SECRETS, "readOnly": True})
+    return volumes, mounts
+
+
+def _container(image: str, args: tuple[str, ...], mounts: list[Json]) -> Json:
+    return {
+        "name": "rollout",
+        "image": image,
+        "command": ["rollout"],
+        "args": [word.replace("$", "$$") for word in args],  # the kubelet expands $(NAME), and $$ is one $
+        "env": [{"name": "HOME", "value": STATE}, {"name": "XDG_STATE_HOME", "value": STATE}],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }

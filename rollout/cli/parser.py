@@ -171,7 +171,7 @@ def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     job.add_argument("--confirm", metavar="NAMESPACE", help="the answer to the question, for a pipeline")
     _cluster(job)
     _assignment(job)
-    job.set_defaults(selector="", all_namespaces=False)
+    job.set_defaults(selector="", all_namespaces=False, require_guard=True, on_stop="leave")
 
 
 def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -199,6 +199,8 @@ def test_json_is_a_list_for_kubectl(capsys: pytest.CaptureFixture[str]) -> None:
         (["production", *PROMETHEUS, "--prometheus-token", "token"], "--prometheus-token-secret SECRET/KEY"),
         (["production", *PROMETHEUS, "--prometheus-ca", "ca"], "--prometheus-ca-secret SECRET/KEY"),
         (["production", *PROMETHEUS, "--prometheus-token-secret", "thanos"], "SECRET/KEY"),
+        (["production", *PROMETHEUS, "--on-stop", "roll_back"], "always leaves STRICT to its CronJob"),
+        (["production", *PROMETHEUS, "--istioctl", "./istioctl"], "the image has no istioctl"),
         (["production", *PROMETHEUS, "--job-namespace", "production"], "its pod has no sidecar"),
         (["production", *PROMETHEUS, "--job-namespace", "Ops"], "is no name for it"),
         (["production", *PROMETHEUS, "--name", "n" * 46], "at most 45"),
