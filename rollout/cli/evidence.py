@@ -16,10 +16,9 @@ from rollout.cli.history import earlier
 from rollout.cli.screen import style
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, RolloutError, UsageError, worst
-from rollout.model.callers import AccessLog
 from rollout.model.kubernetes import Node, Object, Pod, Service
 from rollout.model.traffic import Evidence, EvidenceVerdict
-from rollout.report.evidence import Shown, evidence_csv, evidence_json, evidence_lines
+from rollout.report.evidence import Shown, evidence_csv, evidence_json, evidence_lines, head
 from rollout.world.addresses import Addresses
 from rollout.world.callers import fitting, nameless
 from rollout.world.collector import collect
@@ -42,7 +41,9 @@ def evidence(args: Any) -> int:
     look_back = duration(args.look_back, "--look-back")
     bounds = _bounds(args)
     with ports(args) as p:
-        shown = [_shown(found, args, p, bounds) for found in _evidence(args, p, look_back)]
+        found = _evidence(args, p, look_back)
+        read = _objects(p) if args.access_logs else None
+        shown = [_shown(one, p, bounds, read) for one in found]
         _print(args, p, shown)
     return worst([_ENDS[one.evidence.verdict] for one in shown]).exit_code
 
@@ -86,33 +87,38 @@ def _evidence(args: Any, p: Ports, look_back: timedelta) -> list[Evidence]:
     return found
 
 
-def _shown(found: Evidence, args: Any, p: Ports, bounds: Bounds) -> Shown:
-    edges = [edge for edge in found.edges if nameless(edge)]
-    if not args.access_logs:
-        return Shown(found, None, tuple((edge, ()) for edge in edges))
-    pods, nodes, services, lacking = _objects(p, found.namespace)
-    mine = chosen(pods, found.namespace, edges)
-    log = read_access_logs(found.namespace, mine, Addresses(pods, nodes, services), p.cluster, bounds, p.clock.now())
-    log = _with(log, lacking)
-    named = tuple((edge, fitting(edge, log.callers, pods, services)) for edge in edges)
-    return Shown(found, log, named)
+class _Cluster(msgspec.Struct):
+    """What addresses resolve to; `lacking` says what could not be read, so that addresses stay bare."""
+
+    pods: tuple[Pod, ...]
+    nodes: tuple[Node, ...]
+    services: tuple[Service, ...]
+    lacking: tuple[str, ...]
 
 
-def _objects(p: Ports, namespace: str) -> tuple[Sequence[Pod], Sequence[Node], Sequence[Service], list[str]]:
-    """What addresses resolve to; without a right addresses stay bare, and that is said."""
+def _objects(p: Ports) -> _Cluster:
     answers = collect([Objects(kind) for kind in _KINDS], p.cluster, p.metrics, p.analyzer, World(), p.clock.now())
     values = [answers[Objects(kind)].value for kind in _KINDS]
-    lacking = [
-        f"the cluster's {kind.RESOURCE.plural}, so their addresses have no name: {value.reason}"
+    lacking = tuple(
+        f"the cluster's {kind.RESOURCE.plural}, whose addresses stay bare: {value.reason}"
         for kind, value in zip(_KINDS, values, strict=True)
         if isinstance(value, Unreadable)
-    ]
+    )
     pods, nodes, services = (() if isinstance(value, Unreadable) else value for value in values)
-    return pods or p.cluster.list(Pod, namespace=namespace), nodes, services, lacking
+    return _Cluster(pods, nodes, services, lacking)
 
 
-def _with(log: AccessLog, lacking: Sequence[str]) -> AccessLog:
-    return msgspec.structs.replace(log, unread=(*log.unread, *lacking))
+def _shown(found: Evidence, p: Ports, bounds: Bounds, read: _Cluster | None) -> Shown:
+    edges = [edge for edge in found.edges if nameless(edge)]
+    if read is None:
+        return Shown(found, None, tuple((edge, ()) for edge in edges))
+    pods = read.pods or p.cluster.list(Pod, namespace=found.namespace)
+    mine = chosen(pods, found.namespace, edges)
+    addresses = Addresses(pods, read.nodes, read.services)
+    log = read_access_logs(found.namespace, mine, addresses, p.cluster, bounds, p.clock.now())
+    log = msgspec.structs.replace(log, unread=(*log.unread, *read.lacking))
+    named = tuple((edge, fitting(edge, log.callers, pods, read.services)) for edge in edges)
+    return Shown(found, log, named)
 
 
 def _print(args: Any, p: Ports, shown: Sequence[Shown]) -> None:
@@ -120,6 +126,7 @@ def _print(args: Any, p: Ports, shown: Sequence[Shown]) -> None:
         sys.stdout.write(json.dumps(evidence_json(shown), indent=1) + "\n")
         return
     if args.output == "csv":
+        sys.stderr.write("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
         sys.stdout.write(evidence_csv(shown))
         return
     screen = p.screen(args)

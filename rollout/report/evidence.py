@@ -13,7 +13,7 @@ import msgspec
 from rollout.model.callers import AccessLog, Caller
 from rollout.model.traffic import UNKNOWN, Edge, Evidence, EvidenceVerdict, Offender
 from rollout.report.findings import VERDICTS, headline
-from rollout.report.layout import Style, command, count, day, labelled, share, span, width_of, wrap
+from rollout.report.layout import Style, count, day, followed, labelled, share, span, width_of, wrap
 from rollout.report.redact import redact_all
 
 FORMAT_VERSION = "1.0"
@@ -21,6 +21,7 @@ COLUMNS = ("source", "destination", "service", "family", "security", "volume", "
 _HEADS = ("SOURCE", "DEST", "SERVICE", "KIND", "SECURITY", "VOLUME", "FIRST", "LAST", "OPEN")
 _GAP = "  "
 _SUSPECTS = 3
+_BESIDES = 10
 _ORDER = {"plaintext": 0, "unproven": 1, "mutual TLS": 2}
 
 
@@ -53,14 +54,22 @@ def ordered(edges: Iterable[Edge]) -> list[Edge]:
 def evidence_lines(shown: Shown, style: Style) -> list[str]:
     """For a terminal or a log."""
     found = shown.evidence
+    lines = head(found, style)
+    if found.edges:
+        lines += ["", *table(found, style)]
+    return [*lines, *_callers(shown, style)]
+
+
+def head(found: Evidence, style: Style) -> list[str]:
+    """The verdict, its window, and how much was seen."""
     status = VERDICTS[found.verdict]
-    head = wrap(f"{found.namespace}: {headline(found)}", style, first=f"{style.mark(status)} ", rest="  ")
+    first = wrap(f"{found.namespace}: {headline(found)}", style, first=f"{style.mark(status)} ", rest="  ")
     holes = f"{share(found.covered)} of the look-back counts" if found.covered < 1 else ""
     sight = found.sight
     until = f"enough data at {day(found.enough_at, style)} if nothing changes" if found.enough_at else ""
-    lines = [
-        *(style.paint(line, style.tone(status)) for line in head),
-        *labelled("window", f"{day(found.start, style)} to {day(found.end, style)} UTC", style),
+    return [
+        *(style.paint(line, style.tone(status)) for line in first),
+        *labelled("window", f"{day(found.start, style)} to {day(found.end, style)}", style),
         *labelled("sight", f"by {sight.metric}, scraped each {span(sight.interval)}", style),
         *labelled("not seen", ", ".join(sight.missing), style),
         *labelled("covered", holes, style),
@@ -69,9 +78,6 @@ def evidence_lines(shown: Shown, style: Style) -> list[str]:
         *labelled("idle", ", ".join(found.idle), style),
         *labelled("note", found.warnings, style),
     ]
-    if found.edges:
-        lines += ["", *table(found, style)]
-    return [*lines, *_callers(shown, style)]
 
 
 def table(found: Evidence, style: Style) -> list[str]:
@@ -88,9 +94,9 @@ def table(found: Evidence, style: Style) -> list[str]:
     for number in range(len(rows)):
         cells = [style.clean_cell(cells[number]) for _, cells in columns]
         lines.append(_GAP.join(f"{cell:<{room}}" for cell, room in zip(cells, wide, strict=True)))
-    head, *rest = (style.clean_cell(line).rstrip() for line in lines)
+    top, *rest = (style.clean_cell(line).rstrip() for line in lines)
     tones = ["" if edge.mutual else "red" for edge in edges]
-    return [style.paint(head, "bold"), *(style.paint(line, tone) for line, tone in zip(rest, tones, strict=True))]
+    return [style.paint(top, "bold"), *(style.paint(line, tone) for line, tone in zip(rest, tones, strict=True))]
 
 
 def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
@@ -121,6 +127,10 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
+def _bytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.0f} kB"
+
+
 def _age(moment: datetime | None, end: datetime) -> str:
     return span(max((end - moment).total_seconds(), 0.0)) if moment is not None else "-"
 
@@ -132,29 +142,33 @@ def _callers(shown: Shown, style: Style) -> list[str]:
     if shown.log is not None:
         lines += ["", *_read(shown.log, style)]
     for edge, callers in shown.named:
-        lines += wrap(f"{edge.key}, {edge.family}", style)
+        lines += ["", *wrap(f"{edge.key}, {edge.family}", style)]
         lines += _candidates(edge, callers, offenders.get(edge), shown.log, style)
     if shown.log is not None:
-        known = {caller for _, callers in shown.named for caller in callers}
-        rest = [caller for caller in shown.log.callers if caller not in known]
-        if rest:
-            lines += wrap("Besides, in the access log", style)
-        for caller in rest:
-            where = f"to {caller.destination} port {caller.port}: {sentence(caller, style)}"
-            lines += wrap(where, style, first="    ", rest="      ")
-    elif shown.named:
-        text = f"rollout evidence {shown.evidence.namespace} --access-logs"
-        lines += [
-            "Where the mesh writes access logs, they have the callers' addresses",
-            *command(text, style, first="Next: "),
-        ]
+        return [*lines, *_besides(shown, shown.log, style)]
+    if shown.named:
+        following = f"rollout evidence {shown.evidence.namespace} --access-logs"
+        said = "Where the mesh writes access logs, they have the callers' addresses."
+        lines += ["", *followed(said, following, style)]
     return lines
+
+
+def _besides(shown: Shown, log: AccessLog, style: Style) -> list[str]:
+    """Callers that fit no nameless edge: refused ones, named ones, and those that the metrics do not show yet."""
+    known = {caller for _, callers in shown.named for caller in callers}
+    rest = [caller for caller in log.callers if caller not in known]
+    lines = ["", "Besides, without mesh TLS in the access log:"] if rest else []
+    for caller in rest[:_BESIDES]:
+        where = f"to {caller.destination} port {caller.port}: {sentence(caller, style)}"
+        lines += wrap(where, style, first="    ", rest="      ")
+    more = len(rest) - _BESIDES
+    return [*lines, f"    and {more} more (all of them: -o json)"] if more > 0 else lines
 
 
 def _read(log: AccessLog, style: Style) -> list[str]:
     said = (
-        f"Access log: {count(log.records, 'line')} of {count(log.pods, 'pod')} since {day(log.since, style)} UTC "
-        f"({count(log.size, 'byte')} read)"
+        f"Access log: {count(log.records, 'line')} of {count(log.pods, 'pod')} since {day(log.since, style)} "
+        f"({_bytes(log.size)} read)"
     )
     lines = wrap(said, style)
     if not log.records and log.pods:
@@ -171,12 +185,19 @@ def _candidates(
     for caller in callers:
         lines += wrap(f"from the access log: {sentence(caller, style)}", style, first="    ", rest="      ")
     if log is not None and not callers:
-        last = f"; it was last seen {day(edge.last, style)} UTC" if edge.last is not None else ""
-        lines += wrap(f"no line that was read is from it{last}", style, first="    ", rest="      ")
+        lines += wrap(_nobody(edge, log, style), style, first="    ", rest="      ")
     if not callers and offender is not None:
         for suspect in offender.suspects[:_SUSPECTS] or ():
             lines += wrap(f"suspect: {suspect.who} ({suspect.because})", style, first="    ", rest="      ")
     return lines
+
+
+def _nobody(edge: Edge, log: AccessLog, style: Style) -> str:
+    said = "no line that was read is from it"
+    if edge.last is None or edge.last >= log.since or not log.records:
+        return said
+    hours = int((log.asked - edge.last).total_seconds() // 3600) + 1
+    return f"{said}: it was last seen {day(edge.last, style)}, and --since {hours}h reaches so far back"
 
 
 def sentence(caller: Caller, style: Style) -> str:

@@ -89,6 +89,7 @@ def read_access_logs(
     return AccessLog(
         namespace=namespace,
         since=now - bounds.since,
+        asked=now,
         pods=len(reading.parts),
         lines=sum(len(part.lines) for _, part in reading.parts),
         size=sum(part.size for _, part in reading.parts),
