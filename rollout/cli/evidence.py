@@ -115,7 +115,7 @@ def _shown(found: Evidence, p: Ports, bounds: Bounds, read: _Cluster | None) -> 
     pods = read.pods or p.cluster.list(Pod, namespace=found.namespace)
     mine = chosen(pods, found.namespace, edges)
     addresses = Addresses(pods, read.nodes, read.services)
-    log = read_access_logs(found.namespace, mine, addresses, p.cluster, bounds, p.clock.now())
+    log = read_access_logs(found.namespace, mine, edges, addresses, p.cluster, bounds, p.clock.now())
     log = msgspec.structs.replace(log, unread=(*log.unread, *read.lacking))
     named = tuple((edge, fitting(edge, log.callers, pods, read.services)) for edge in edges)
     return Shown(found, log, named)
