@@ -202,7 +202,7 @@ def _nobody(edge: Edge, log: AccessLog, style: Style) -> str:
 
 def sentence(caller: Caller, style: Style) -> str:
     """`14 lines from 10.2.3.4 = Pod billing/invoicer-x, last Sun 22 Feb 10:12`."""
-    who = f" = {caller.who}" if caller.who else ""
+    who = _owner(caller)
     if caller.forwarded:
         origin = f"through a proxy that forwards for {caller.address}{who} (X-Forwarded-For)"
     else:
@@ -215,6 +215,13 @@ def sentence(caller: Caller, style: Style) -> str:
     if caller.agents:
         parts.append(f"user agent {', '.join(caller.agents)}")
     return ", ".join(parts)
+
+
+def _owner(caller: Caller) -> str:
+    """` = Pod …`, or `, which was Pod … until …`."""
+    if caller.who.startswith(("was ", "may be ")):
+        return f", which {caller.who}"
+    return f" = {caller.who}" if caller.who else ""
 
 
 def evidence_json(shown: Sequence[Shown]) -> dict[str, Any]:
@@ -258,7 +265,7 @@ def evidence_csv(shown: Sequence[Shown]) -> str:
             cells = ["" if cell is None else cell for cell in _cells(edge)]
             stamps = [f"{c:%Y-%m-%dT%H:%M:%SZ}" if isinstance(c, datetime) else c for c in cells]
             found = "; ".join(
-                f"{c.lines} from {c.address}{' = ' + c.who if c.who else ''}" for c in named.get(edge, ())
+                f"{c.lines} from {c.address}{_owner(c)}" for c in named.get(edge, ())
             )
             writer.writerow([*redact_all(stamps), redact_all(found)])
     return text.getvalue()

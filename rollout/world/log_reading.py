@@ -27,6 +27,8 @@ _MARGIN = 1.25
 _RECENT = timedelta(minutes=15)
 #: Its calls may have begun so long before that.
 _BEFORE = timedelta(minutes=10)
+#: The bytes of a pod that nameless callers reached, in those of any other.
+_WEIGHT = 4
 _SHOWN = 3
 _NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -76,11 +78,13 @@ def read_access_logs(
     """
     reading = _Reading(source, bounds, now)
     wanted = [edge for edge in edges if nameless(edge)]
-    taken = pods[: bounds.pods]
-    for number, pod in enumerate(taken):
+    called = {edge.destination.workload for edge in wanted}
+    taken = [(pod, _WEIGHT if workload(pod).name in called else 1) for pod in pods[: bounds.pods]]
+    for number, (pod, weight) in enumerate(taken):
         if reading.forbidden or not reading.left:
             break
-        reading.read(pod, _starts(pod, wanted, now, bounds), reading.left // (len(taken) - number))
+        share = reading.left * weight // sum(other for _, other in taken[number:])
+        reading.read(pod, _starts(pod, wanted, now, bounds), share)
     seen: list[Seen] = []
     foreign = 0
     for pod, lines in reading.found:
