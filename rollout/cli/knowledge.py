@@ -13,7 +13,7 @@ import yaml
 from rollout import __version__
 from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
-from rollout.cli.roles import binding, roles, user
+from rollout.cli.roles import binding, role, roles, user
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
@@ -21,6 +21,7 @@ from rollout.playbook.loader import shipped
 from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
 from rollout.report.versions import made_for
+from rollout.world.log_reading import right as access_logs
 
 
 def _print(lines: list[str]) -> int:
@@ -67,9 +68,11 @@ def playbook(args: Any) -> int:
 
 
 def rbac(args: Any) -> int:
-    """The least rights for a plan, or for migrating the named namespaces."""
-    spots = (args.namespace or ["NAMESPACE"]) if args.purpose == "migrate" else []
-    documents = roles(spots, args.state_namespace)
+    """The least rights for a plan, for migrating the named namespaces, or for reading their access logs."""
+    named = args.namespace or ["NAMESPACE"]
+    documents = roles(named if args.purpose == "migrate" else [], args.state_namespace)
+    if args.purpose == "evidence":
+        documents += [role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in named]
     if args.user:
         documents += [binding(document, user(args.user)) for document in list(documents)]
     return _print([yaml.safe_dump_all(documents, sort_keys=False).rstrip()])
