@@ -9,7 +9,7 @@ import msgspec
 
 from rollout.checks.registry import Check, checks
 from rollout.checks.view import CannotTell, NotChecked, View
-from rollout.checks.waivers import expired, settle
+from rollout.checks.waivers import expired, settle, unknown_accepted
 from rollout.model.finding import CheckResult, Finding, Severity, Status
 from rollout.model.kubernetes import Object
 from rollout.model.traffic import Evidence
@@ -90,11 +90,15 @@ def _result(
         settle(msgspec.structs.replace(finding, new=_same(finding) not in already), waivers, exemptions, evidence, now)
         for finding in answer.findings
     ) + expired(check.meta.id, waivers, exemptions, now)
+    status = answer.status
+    if status is Status.UNKNOWN and Evidence not in check.reads:  # no evidence is never waived: it can only be short
+        accepted = unknown_accepted(check.meta.id, answer.reason, waivers, now)
+        findings, status = (*findings, *accepted), None if accepted else status
     return CheckResult(
         check=check.meta.id,
         title=check.meta.title,
         state=check.meta.state.value,
-        status=answer.status or _status(findings),
+        status=status or _status(findings),
         findings=findings,
         reason=answer.reason,
     )

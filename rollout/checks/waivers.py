@@ -89,6 +89,16 @@ def expired(
     return tuple(_lapsed(check, word, item) for word, item in lapsed)
 
 
+def unknown_accepted(check: str, reason: str, waivers: Iterable[Waiver], now: datetime) -> tuple[Finding, ...]:
+    """What stands in the report where a check could not judge and somebody said `CHECK=unknown`; empty without."""
+    for waiver in waivers:
+        if waiver.check == check and _in_force(waiver, now) and fnmatchcase("unknown", waiver.object):
+            ref = Ref("Check", "", check)
+            measured = f"unknown: {reason or 'no reason given'}"
+            return (Finding(ref=ref, measured=measured, check=check, severity=Severity.BLOCKING, waived=waiver.reason),)
+    return ()
+
+
 def rate(evidence: Evidence, key: str) -> float:
     """Plaintext events per second of an edge over the time that the evidence covers."""
     seconds = (evidence.end - evidence.start).total_seconds() * evidence.covered

@@ -206,3 +206,27 @@ def test_a_waiver_names_an_object_or_an_edge_and_ends(run_one: Run, waiver: Waiv
     assert result.status is (Status.WARNING if waived else Status.FAILED)
     lapsed = [f for f in result.findings if f.ref.kind == "Waiver"]
     assert len(lapsed) == (1 if waiver.expires == NOW else 0)
+
+
+@pytest.mark.parametrize(
+    ("waiver", "reads", "status"),
+    [
+        (Waiver(check="mine", object="unknown", reason="no right there"), (Service,), Status.WARNING),
+        (Waiver(check="mine", object="unknown", reason="no right there"), (Service, Evidence), Status.UNKNOWN),
+        (Waiver(check="mine", object="unknown", reason="old", expires=NOW), (Service,), Status.UNKNOWN),
+        (Waiver(check="mine", object="Service *", reason="other"), (Service,), Status.UNKNOWN),
+    ],
+)
+def test_an_unknown_check_is_waived_by_that_word_but_never_the_evidence(
+    run_one: Run, waiver: Waiver, reads: tuple[type, ...], status: Status
+) -> None:
+    """What it could not tell stands in the report; no data is never good (DESIGN.md Safety 6)."""
+
+    def judge(view: View) -> Findings:
+        raise CannotTell("a broken answer")
+        yield
+
+    result = run_one(judge, reads=reads, waivers=(waiver,))
+    assert status is result.status
+    accepted = [f.measured for f in result.findings if f.waived]
+    assert (["unknown: a broken answer"] if status is Status.WARNING else []) == accepted
