@@ -60,31 +60,37 @@ def principal(pod: Pod, trust_domain: str = _LOCAL) -> str:
 
 
 class Authorization:
-    """All AuthorizationPolicies, by namespace. Those in dry run enforce nothing and are left out."""
+    """All AuthorizationPolicies, indexed once. Those in dry run enforce nothing and are left out."""
 
     def __init__(
         self, policies: Iterable[AuthorizationPolicy], root_namespace: str, trust_domain: str = _LOCAL
     ) -> None:
-        """Group by namespace, in the order of names."""
+        """Keep the selector-less ones apart and find the others by one of their labels."""
         self._trust_domain = trust_domain
         self._root_namespace = root_namespace
-        self._by_namespace: dict[str, list[AuthorizationPolicy]] = {}
-        for policy in sorted(policies, key=lambda policy: (policy.namespace, policy.name)):
-            if not policy.dry_run:
-                self._by_namespace.setdefault(policy.namespace, []).append(policy)
+        self._wide: dict[str, list[AuthorizationPolicy]] = {}
+        self._by_label: dict[tuple[str, str, str], list[AuthorizationPolicy]] = {}
+        for policy in policies:
+            if policy.dry_run:
+                continue
+            if policy.selector:
+                key, value = min(policy.selector.items())
+                self._by_label.setdefault((policy.namespace, key, value), []).append(policy)
+            else:
+                self._wide.setdefault(policy.namespace, []).append(policy)
 
     def selecting(self, pod: Pod) -> tuple[AuthorizationPolicy, ...]:
         """The policies that this pod's proxy enforces: the root namespace's, then its own namespace's.
 
         A selector in the root namespace selects in every namespace, other than a PeerAuthentication's.
         """
-        namespaces = dict.fromkeys((self._root_namespace, pod.namespace))
-        return tuple(
-            policy
-            for namespace in namespaces
-            for policy in self._by_namespace.get(namespace, ())
-            if _selects(policy, pod)
-        )
+        found: list[AuthorizationPolicy] = []
+        for namespace in dict.fromkeys((self._root_namespace, pod.namespace)):
+            candidates = list(self._wide.get(namespace, ()))
+            for key, value in pod.labels.items():
+                candidates += self._by_label.get((namespace, key, value), ())
+            found += sorted((p for p in candidates if _selects(p, pod)), key=lambda policy: policy.name)
+        return tuple(found)
 
     def decide(self, pod: Pod, request: Request) -> Decision:
         """What the pod's proxy does with a call."""

@@ -466,7 +466,9 @@ def test_a_namespace() -> None:
 def test_a_namespace_that_is_disabled() -> None:
     """Where mutual TLS is off is a cause of its own."""
     diagnosis = in_namespace(pod(), pod("ledger-2"), service(), peers("DISABLE"))
-    assert diagnosis.sentence.startswith("PeerAuthentication payments/default: DISABLE for port 8080")
+    assert diagnosis.sentence.startswith(
+        "PeerAuthentication payments/default: DISABLE for port 8080 of Pod payments/ledger-1, and 1 more"
+    )
 
 
 def test_a_namespace_in_order() -> None:
