@@ -17,7 +17,6 @@ from rollout.diagnosis.reading import ROOT_CERT, Found
 from rollout.diagnosis.secrets import pem
 from rollout.diagnosis.telling import Seen
 from rollout.mesh.injection import live, proxy_container
-from rollout.mesh.services import target_ports
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult
 from rollout.model.finding import CheckResult, Status
 from rollout.model.istio import MeshConfig
@@ -104,8 +103,7 @@ def _rules(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     verdicts = policy.verdicts(found, port, mesh)
     if not verdicts:
         return LayerResult(layer=Layer.AUTHORIZATION, status=Status.UNKNOWN, reason="no pod answers")
-    targets = {v.pod.name: (target_ports(port, v.pod) if found.service else port.port) or 0 for v in verdicts}
-    return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh, targets)
+    return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh)
 
 
 def _told(

@@ -29,9 +29,10 @@ NOT_LOOKED_AT = "not looked at: Sidecar resources, exportTo of Services, EnvoyFi
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A call to one pod: what is sent and why, what listens and who decided it, and the cell of the table."""
+    """A call to one pod's (container's) port: what is sent and why, what listens and who decided it, and the cell."""
 
     pod: Pod
+    port: int
     sent: Sent
     server: Server
     mode: Effective
@@ -89,7 +90,7 @@ def verdicts(found: Found, port: ServicePort, mesh: MeshConfig) -> tuple[Verdict
         mode = policies.effective(pod, target)
         kind = server_kind(pod, target, mode.mode, spaces.get(pod.namespace))
         made += [
-            Verdict(pod=pod, sent=each, server=kind, mode=mode, cell=cell(each.client, kind))
+            Verdict(pod=pod, port=target, sent=each, server=kind, mode=mode, cell=cell(each.client, kind))
             for each in sent(call, rules, policies, mesh)
         ]
     return tuple(made)
@@ -237,10 +238,10 @@ def of_pod(found: Found, mesh: MeshConfig) -> LayerResult:
     return _layer((*findings, *probing.findings), tuple(lines), unread([probing]))
 
 
-def _disabled(pod: Pod, name: str, mode: Effective) -> Finding:
+def _disabled(pod: Pod, name: str, mode: Effective, ports: int = 1) -> Finding:
     return Finding(
         ref=mode.decided_by or pod.ref,
-        measured=f"DISABLE for {name} of {pod.ref}",
+        measured=f"DISABLE for {name} of {pod.ref}" + (f", and {ports - 1} more" if ports > 1 else ""),
         limit="PERMISSIVE or STRICT",
         where=("clients send plaintext, and mutual TLS is refused",),
         fix=f"rollout migrate {pod.namespace}, or take DISABLE out of {mode.decided_by}",
@@ -263,15 +264,15 @@ def of_namespace(
     policies = Policies(world.of(PeerAuthentication), mesh.root_namespace)
     pods = [pod for pod in world.of(Pod, namespace) if live(pod) and injected(pod) and not gateway(pod)]
     counted: Counter[tuple[str, str]] = Counter()
-    disabled: dict[Ref | None, tuple[Pod, Effective, int]] = {}
+    disabled: dict[Ref | None, list[tuple[Pod, Effective, int]]] = {}
     for pod in pods:
         for port in policies.ports(pod):
             if captured_port(pod, port):
                 mode = policies.effective(pod, port)
                 counted[mode.mode.value, str(mode.decided_by or "no policy")] += 1
                 if mode.mode is Mode.DISABLE:
-                    disabled.setdefault(mode.decided_by, (pod, mode, port))
+                    disabled.setdefault(mode.decided_by, []).append((pod, mode, port))
     lines = [f"{many(count, 'port')} {mode}, decided by {by}" for (mode, by), count in counted.most_common()]
-    findings = [_disabled(pod, f"port {port}", mode) for pod, mode, port in disabled.values()]
+    findings = [_disabled(pod, f"port {port}", mode, 1 + len(rest)) for (pod, mode, port), *rest in disabled.values()]
     findings += [finding for result in results for finding in result.findings]
     return _layer(findings, (*lines, *looked_at(results), left_out), unread(results))
