@@ -83,7 +83,8 @@ def _result(
     check: Check, view: View, waivers: tuple[Waiver, ...], exemptions: tuple[Exemption, ...], now: datetime
 ) -> CheckResult:
     answer = ask(check, view.limited(check.reads))
-    before = ask(check, view.limited(check.reads, without_flip=True)) if view.changed else answer
+    compared = view.changed and bool(answer.findings)
+    before = ask(check, view.limited(check.reads, without_flip=True)) if compared else answer
     already = {_same(finding) for finding in before.findings}
     evidence = view.evidence_or_none if Evidence in check.reads else None
     findings = tuple(

@@ -6,7 +6,7 @@ Declared reads are what the collector fetches; a check that reads more would wor
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Hashable
 from typing import TypeVar
 
 from rollout.mesh.peer_authentication import Policies
@@ -18,6 +18,7 @@ from rollout.ports import AnalyzerMessage
 from rollout.world.world import Unreadable, World
 
 T = TypeVar("T", bound=Object)
+V = TypeVar("V")
 
 #: What a check's function is: it yields what is wrong and returns what it looked at ('' for nothing to say).
 Findings = Generator[Finding, None, str]
@@ -51,10 +52,11 @@ class _Record:
 class Lens:
     """One world, as a check may see it."""
 
-    def __init__(self, world: World, record: _Record, root_namespace: str) -> None:
+    def __init__(self, world: World, record: _Record, target: str, root_namespace: str) -> None:
         """Keep the world behind the record."""
         self._world = world
         self._record = record
+        self._target = target
         self._root_namespace = root_namespace
 
     def of(self, kind: type[T], namespace: str = "") -> tuple[T, ...]:
@@ -68,9 +70,19 @@ class Lens:
         self._record.note(kind)
         return self._world.of(kind, namespace)
 
+    def derived(self, kind: type[T], make: Callable[..., V], *args: Hashable) -> V:
+        """What a pure function makes of all objects of a kind, computed once for all namespaces; counts as a read.
+
+        Raises:
+            UndeclaredRead, KindUnreadable, Needs: as `of`.
+        """
+        self._record.note(kind)
+        return self._world.derived(kind, make, *args)
+
     def policies(self) -> Policies:
-        """The PeerAuthentications, ready to be asked for modes; counts as a read of them."""
-        return Policies(self.of(PeerAuthentication), self._root_namespace)
+        """The PeerAuthentications, ready to be asked for the modes of the target's pods; counts as a read of them."""
+        self._record.note(PeerAuthentication)
+        return Policies(self._world.policies(self._target, self._root_namespace), self._root_namespace)
 
 
 class View:
@@ -102,8 +114,8 @@ class View:
         self._evidence = evidence
         self._analysis = analysis
         self._record = _Record(declared)
-        self.now = Lens(now, self._record, root_namespace)
-        self.then = Lens(then, self._record, root_namespace)
+        self.now = Lens(now, self._record, target, root_namespace)
+        self.then = Lens(then, self._record, target, root_namespace)
         self.target = target
         self.root_namespace = root_namespace
         self.mesh_config = mesh_config or MeshConfig(root_namespace=root_namespace)

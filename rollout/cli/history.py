@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from rollout.errors import ClusterError, RecordError, UsageError
 from rollout.lifecycle.writes import authorise
@@ -11,14 +13,18 @@ from rollout.record.run import Run, fold
 from rollout.record.state import State
 
 
-def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
-    """Every readable run of a namespace ('' for all), oldest first.
+def runs_of(
+    journal: Journal, namespace: str, record_namespace: str, places: Collection[str] | None = None
+) -> list[Run]:
+    """Every readable run of a namespace ('' for all), oldest first; with `places`, those of journals kept there.
 
     Raises:
         RecordError: a journal is forged or torn; its name stands in the sentence.
     """
     found = []
     for run_id, place in journal.runs(record_namespace):
+        if places is not None and place not in places:
+            continue
         run = fold(journal.load(run_id, place))
         if run.spec.run != run_id or run.spec.record_namespace != place:
             raise RecordError(
@@ -37,6 +43,17 @@ def earlier(journal: Journal, namespace: str, record_namespace: str) -> list[Run
         return runs_of(journal, namespace, record_namespace)
     except ClusterError:
         return []
+
+
+def earlier_of(journal: Journal, namespaces: Sequence[str], state_namespace: str) -> dict[str, list[Run]]:
+    """The same for several namespaces with one list, where the journals of the whole cluster may be listed."""
+    if len(namespaces) > 1:
+        with suppress(ClusterError):
+            found: dict[str, list[Run]] = {name: [] for name in namespaces}
+            for run in runs_of(journal, "", state_namespace, [state_namespace] if state_namespace else namespaces):
+                found.get(run.spec.namespace, []).append(run)
+            return found
+    return {name: earlier(journal, name, state_namespace or name) for name in namespaces}
 
 
 def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run | None:

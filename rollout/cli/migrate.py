@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 from rollout.cli.assignment import playbook, spec, targets, terminal
-from rollout.cli.history import earlier, unfinished
+from rollout.cli.history import earlier_of, unfinished
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, UsageError, worst
 from rollout.lifecycle.io import IO
 from rollout.lifecycle.loop import drive
-from rollout.lifecycle.planning import plan as planned
+from rollout.lifecycle.planning import plans as planned
 from rollout.lifecycle.waves import waves
 from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
@@ -41,7 +41,7 @@ def migrated(args: Any, p: Ports) -> int:
     book = playbook(args.playbook, args.extra_vars, names)
     screen = Screen(json=args.output == "json")
     screen.named = len(names) > 1
-    specs = {name: _spec(args, book, p, name, plan=False) for name in names}
+    specs = _specs(args, book, p, names, plan=False)
     screen.lines([*_headed(specs[names[0]], "migrate", names, screen), *(f"warning: {w}" for w in book.warnings)])
     _confirm(args, names)
     done: list[Run] = []
@@ -78,17 +78,21 @@ def io_of(p: Ports, screen: Screen) -> IO:
     )  # fmt: skip
 
 
-def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec:
-    return spec(
-        args,
-        book,
-        namespace=name,
-        now=p.clock.now(),
-        origin=p.origin,
-        mesh=p.mesh,
-        earlier=earlier(p.journal, name, args.state_namespace or name),
-        plan=plan,
-    )
+def _specs(args: Any, book: Playbook, p: Ports, names: list[str], *, plan: bool) -> dict[str, Spec]:
+    earlier = earlier_of(p.journal, names, args.state_namespace or "")
+    return {
+        name: spec(
+            args,
+            book,
+            namespace=name,
+            now=p.clock.now(),
+            origin=p.origin,
+            mesh=p.mesh,
+            earlier=earlier[name],
+            plan=plan,
+        )
+        for name in names
+    }
 
 
 def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
@@ -175,11 +179,12 @@ def planned_on(args: Any, p: Ports) -> int:
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=journal, lease=None,
         clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
     )  # fmt: skip
-    runs = []
-    for name in names:
-        first = Started(t=p.clock.now(), seq=1, spec=_spec(args, book, p, name, plan=True))
+    begun = []
+    for wanted in _specs(args, book, p, names, plan=True).values():
+        first = Started(t=p.clock.now(), seq=1, spec=wanted)
         journal.create(first)
-        runs.append(planned(begin(first), io))
+        begun.append(begin(first))
+    runs = planned(begun, io)
     end = worst([run.result for run in runs if run.result])
     if getattr(args, "suggest_exemptions", False):
         sys.stdout.write("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))

@@ -70,6 +70,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
 def width_of(text: str) -> int:
     """How many columns a terminal needs."""
+    if text.isascii():
+        return len(text)
     return sum(_columns(char) for char in text)
 
 

@@ -58,7 +58,7 @@ def exempted(run: Run, world: World) -> Exempted:
     items = wanted(run)
     if not items:
         return Exempted()
-    policies = Policies(world.of(PeerAuthentication), run.spec.root_namespace)
+    policies = Policies(world.policies(run.spec.namespace, run.spec.root_namespace), run.spec.root_namespace)
     changes, notes, problems = [], list[str](), list[str]()
     for name in dict.fromkeys(item.workload for item in items):
         found = _workload(world, name)

@@ -20,6 +20,7 @@ from rollout.model.kubernetes.apiserver import (
 )
 from rollout.model.kubernetes.cluster import ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Phase
 from rollout.model.kubernetes.meta import (
+    BareMetadata,
     Condition,
     Conditions,
     LabelRequirement,
@@ -86,6 +87,7 @@ from rollout.model.kubernetes.workloads import (
 __all__ = [
     "APIService",
     "APIServiceSpec",
+    "BareMetadata",
     "ClientConfig",
     "Condition",
     "Conditions",

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.model.kubernetes.meta import Condition, Metadata, Object, Resource, Value
+from rollout.model.kubernetes.meta import BareMetadata, Condition, Object, Resource, Value
 
 
 class HTTPGetAction(Value, frozen=True):
@@ -157,5 +157,5 @@ class Pod(Object, frozen=True):
 class PodTemplate(Value, frozen=True):
     """spec.template of a workload."""
 
-    metadata: Metadata = Metadata()
+    metadata: BareMetadata = BareMetadata()
     spec: PodSpec = PodSpec()
