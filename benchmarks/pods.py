@@ -88,7 +88,8 @@ def _injected_annotations(workload: str) -> Json:
 
 
 def _spec(namespace: str, workload: str, name: str, *, bare: bool, rewritten: bool) -> Json:
-    token = {"name": "kube-api-access-x2x9q", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+    access = f"kube-api-access-{uid(name)[:5]}"  # every pod's own
+    token = {"name": access, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
              "readOnly": True}  # fmt: skip
     spec = {
         "serviceAccountName": workload,
@@ -107,10 +108,10 @@ def _spec(namespace: str, workload: str, name: str, *, bare: bool, rewritten: bo
             for why in ("not-ready", "unreachable")
         ],
         "containers": [_app(workload, token, rewritten=rewritten and not bare)],
-        "volumes": _VOLUMES_BARE if bare else _VOLUMES,
+        "volumes": [*(_VOLUMES_BARE if bare else _VOLUMES), {"name": access, **_TOKEN}],
     }
     if not bare:
-        spec["initContainers"] = [_INIT, _proxy(namespace, workload, name, token)]
+        spec["initContainers"] = [_INIT, _proxy(namespace, workload, token)]
     return spec
 
 
@@ -156,7 +157,7 @@ def _field(name: str, path: str) -> Json:
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
-def _proxy(namespace: str, workload: str, name: str, token: Json) -> Json:
+def _proxy(namespace: str, workload: str, token: Json) -> Json:
     ports = [{"name": "http", "containerPort": 8080, "protocol": "TCP"},
              {"name": "admin", "containerPort": 9000, "protocol": "TCP"}]  # fmt: skip
     health = {f"/app-health/{workload}/{kind}": {"httpGet": {"path": f"/healthz/{kind}", "port": 8080}}
@@ -177,7 +178,6 @@ def _proxy(namespace: str, workload: str, name: str, token: Json) -> Json:
              "value": f"kubernetes://apis/apps/v1/namespaces/{namespace}/deployments/{workload}"},
             {"name": "ISTIO_META_POD_PORTS", "value": json.dumps(ports)},
             {"name": "ISTIO_KUBE_APP_PROBERS", "value": json.dumps(health)},
-            {"name": "HOSTNAME_TAG", "value": name},
         ],
         "startupProbe": {"httpGet": {"path": "/healthz/ready", "port": 15021, "scheme": "HTTP"}, "timeoutSeconds": 3,
                          "periodSeconds": 1, "successThreshold": 1, "failureThreshold": 600},
@@ -225,13 +225,13 @@ _INIT = {
 _VOLUMES_BARE: list[Json] = [
     {"name": "config", "configMap": {"name": "settings", "defaultMode": 420}},
     {"name": "tmp", "emptyDir": {}},
-    {"name": "kube-api-access-x2x9q", "projected": {"defaultMode": 420, "sources": [
-        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1",
-                                                                        "fieldPath": "metadata.namespace"}}]}},
-    ]}},
-]  # fmt: skip
+]
+_TOKEN: Json = {"projected": {"defaultMode": 420, "sources": [
+    {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+    {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+    {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1",
+                                                                    "fieldPath": "metadata.namespace"}}]}},
+]}}  # fmt: skip
 _VOLUMES: list[Json] = [
     *({"name": name, "emptyDir": {}} for name in _PROXY_VOLUMES if name not in ("istio-token", "istiod-ca-cert")),
     {"name": "istio-token", "projected": {"defaultMode": 420, "sources": [
@@ -276,6 +276,7 @@ def _status(ip: str, *, bare: bool) -> Json:
 
 def _managed(*, bare: bool) -> list[Json]:
     """What a ReplicaSet's manager, the webhook and the kubelet leave: one f: entry for each field that they set."""
+
     def container(name: str, env: int) -> Json:
         return {
             ".": {},

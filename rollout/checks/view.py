@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Hashable
 from typing import TypeVar
 
+import msgspec
+
 from rollout.mesh.peer_authentication import Policies
 from rollout.model.finding import Finding
 from rollout.model.istio import MeshConfig, PeerAuthentication
-from rollout.model.kubernetes import Object
+from rollout.model.kubernetes import Object, Pod
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
+from rollout.world.reads import Objects
 from rollout.world.world import Unreadable, World
 
 T = TypeVar("T", bound=Object)
@@ -137,6 +140,27 @@ class View:
             allow_idle=self.allow_idle,
             declared=frozenset(reads),
         )
+
+    def remembered(self, name: str, make: Callable[[], V]) -> V:
+        """`make()`, a pure function of what this view declares, once for each set of answers and changes.
+
+        Every state asks all checks of a world that did not change since the last one. What reads traffic or istioctl's
+        messages is made each time.
+        """
+        now, then = self._worlds
+        declared = self._record.declared or frozenset()
+        kinds = sorted((kind for kind in declared if issubclass(kind, Object)), key=lambda kind: kind.__name__)
+        readings = tuple(then.readings.get(Objects(kind)) for kind in kinds)
+        if len(kinds) < len(declared) or not kinds or None in readings:
+            return make()
+        # The pods are the biggest answer: what refers to it goes when it goes.
+        holder = then.readings[Objects(Pod if Pod in kinds else kinds[0])]
+        said = (self.target, self.root_namespace, self.mesh_config, now.changes, then.changes)
+        key = (name, readings, msgspec.json.encode((*said, self.terminal, self.allow_idle)))
+        if key not in holder.made:
+            holder.made[key] = make()
+        found: V = holder.made[key]
+        return found
 
     @property
     def changed(self) -> bool:

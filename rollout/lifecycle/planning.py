@@ -90,9 +90,7 @@ class _Planned:
         raise AssertionError(f"a plan of {self.run.spec.namespace} did not end within {STEPS} steps")
 
 
-def _step(
-    run: Run, step: Step, world: World, io: IO, now: datetime, blocks: list[Outcome]
-) -> tuple[World, Run]:
+def _step(run: Run, step: Step, world: World, io: IO, now: datetime, blocks: list[Outcome]) -> tuple[World, Run]:
     match step:
         case Write(change, accepted):
             return _written(run, change, accepted, world, io, now)
@@ -131,9 +129,7 @@ def _written(
     return world.after(change), run
 
 
-def _blocked(
-    run: Run, step: Move, world: World, io: IO, now: datetime, blocks: list[Outcome]
-) -> tuple[World, Run]:
+def _blocked(run: Run, step: Move, world: World, io: IO, now: datetime, blocks: list[Outcome]) -> tuple[World, Run]:
     """Record the block; the flip is still shown, with what the server said of it."""
     came_from = run.state
     for fact in step.facts:

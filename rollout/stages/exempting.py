@@ -14,7 +14,7 @@ from rollout.mesh.injection import live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import selects, target_ports
 from rollout.mesh.workloads import workload
-from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.istio import Mode
 from rollout.model.kubernetes import (
     ContainerPort,
     DaemonSet,

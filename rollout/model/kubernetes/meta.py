@@ -35,8 +35,8 @@ class Ref(msgspec.Struct, frozen=True, order=True):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Base of the parts of an object: camelCase on the wire."""
+class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """Base of the parts of an object: camelCase on the wire. Trees, so the collector of cycles need not walk them."""
 
 
 class OwnerReference(Value, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -31,13 +30,19 @@ class GRPCAction(Value, frozen=True):
     service: str | None = None
 
 
+class ExecAction(Value, frozen=True):
+    """exec."""
+
+    command: tuple[str, ...] = ()
+
+
 class Handler(Value, frozen=True):
     """A probe, or one side of a lifecycle."""
 
     http_get: HTTPGetAction | None = None
     tcp_socket: TCPSocketAction | None = None
     grpc: GRPCAction | None = None
-    exec: dict[str, Any] | None = None
+    exec: ExecAction | None = None
     period_seconds: int = 10
     failure_threshold: int = 3
 
