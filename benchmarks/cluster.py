@@ -27,9 +27,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 class Server:
     """The handle on the process."""
 
-    def __init__(self, *, pods: int, namespaces: int) -> None:
+    def __init__(self, *, pods: int, namespaces: int, strict: bool = False) -> None:
         """Start it and wait until it serves."""
         argv = [sys.executable, str(HERE / "cluster.py"), "--pods", str(pods), "--namespaces", str(namespaces)]
+        argv += ["--strict"] if strict else []
         self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         first = self._line()
         self.url: str = first["url"]
@@ -109,7 +110,7 @@ def kind_of(method: str, path: str, query: dict[str, list[str]]) -> str:
     return f"{'list' if len(inner) == 1 else 'get'} {inner[0]}" if method == "GET" else f"{method} {inner[0]}"
 
 
-def serve(pods: int, namespaces: int) -> None:
+def serve(pods: int, namespaces: int, *, strict: bool) -> None:
     """Build the cluster, serve it, answer questions on standard input until it ends."""
     import mesh
 
@@ -121,7 +122,7 @@ def serve(pods: int, namespaces: int) -> None:
     now = datetime.now(UTC)
     clock = VirtualClock(now)
     store = Store(clock.now)
-    storage = mesh.metrics(mesh.fill(store, mesh.Size(pods, namespaces)), now)
+    storage = mesh.metrics(mesh.fill(store, mesh.Size(pods, namespaces, strict)), now)
     counted = Counted()
     prometheus = Prometheus(storage, clock.now)
 
@@ -146,5 +147,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pods", type=int, default=5000)
     parser.add_argument("--namespaces", type=int, default=200)
+    parser.add_argument("--strict", action="store_true")
     asked = parser.parse_args()
-    serve(asked.pods, asked.namespaces)
+    serve(asked.pods, asked.namespaces, strict=asked.strict)

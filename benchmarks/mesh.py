@@ -30,10 +30,11 @@ CREATED = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
 class Size(NamedTuple):
-    """How big the cluster is."""
+    """How big the cluster is; `strict`: all namespaces are STRICT by a policy of their own, and nothing is wrong."""
 
     pods: int
     namespaces: int
+    strict: bool = False
 
 
 class Deployed(NamedTuple):
@@ -53,7 +54,7 @@ def fill(store: Store, size: Size) -> list[Deployed]:
     store.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system"}}, created=CREATED)
     names = [f"team-{number:03d}" for number in range(size.namespaces)]
     for place, name in enumerate(names):
-        _namespace(store, place, name)
+        _namespace(store, place, name, strict=size.strict)
     found = []
     total = size.pods // REPLICAS
     for number in range(total):
@@ -64,9 +65,9 @@ def fill(store: Store, size: Size) -> list[Deployed]:
             f"svc-{number:05d}",
             tuple(f"svc-{number:05d}-7d9f8b6c5d-{n:05x}" for n in range(REPLICAS)),
             (names[after % size.namespaces], f"svc-{after:05d}"),
-            place % 20 == 3 and number < size.namespaces,
+            place % 20 == 3 and number < size.namespaces and not size.strict,
         )
-        _deployment(store, place, number, deployed, first=number < size.namespaces)
+        _deployment(store, place, number, deployed, first=number < size.namespaces and not size.strict)
         found.append(deployed)
     return found
 
@@ -78,15 +79,15 @@ def _put(store: Store, obj: Json) -> None:
     store.storage.put(resource.key, {**stored(obj), "metadata": meta})
 
 
-def _namespace(store: Store, place: int, name: str) -> None:
+def _namespace(store: Store, place: int, name: str, *, strict: bool) -> None:
     labels = {"istio-injection": "enabled", "kubernetes.io/metadata.name": name, "team": f"team-{place}"}
     _put(store, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
                  "status": {"phase": "Active"}})  # fmt: skip
-    if place % 20 not in (8, 9):
+    if strict or place % 20 not in (8, 9):
         _put(store, {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
                      "metadata": {"name": "default", "namespace": name},
-                     "spec": {"mtls": {"mode": "PERMISSIVE"}}})  # fmt: skip
-    if place % 20 == 5:
+                     "spec": {"mtls": {"mode": "STRICT" if strict else "PERMISSIVE"}}})  # fmt: skip
+    if place % 20 == 5 and not strict:
         _put(store, {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
                      "metadata": {"name": "no-tls", "namespace": name},
                      "spec": {"host": f"*.{name}.svc.cluster.local",
