@@ -1,4 +1,4 @@
-"""`rollout plan --all-namespaces` beside `kubectl get pods -A -o json`, as processes on the same server in the same run.
+"""`rollout plan --all-namespaces` beside `kubectl get pods -A -o json`, two processes on one server in one run.
 
 Prints wall and CPU seconds and peak memory of each process, what they asked the server for, and for how long the server
 worked on it. The tool's look-back is two hours, because the history is short: the number of queries is that of one

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime
+from itertools import pairwise
 
 from cluster import Server
 
@@ -24,7 +25,6 @@ from rollout.cli.migrate import _specs, io_of
 from rollout.cli.parser import parser
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, Running, connected
-from rollout.lifecycle.io import IO
 from rollout.lifecycle.loop import drive
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Pod
@@ -59,7 +59,7 @@ def flipped(p: Ports, names: list[str], minutes: float) -> list[Run]:
 
 
 def _facts(world: World, before: Before, now: datetime) -> Iterable[Fact]:
-    for here, there in zip(WAY, WAY[1:], strict=False):
+    for here, there in pairwise(WAY):
         yield Moved(t=now, from_=here, to=there)
     live = world.of(PeerAuthentication, before.namespace)[0]
     change = Change(
@@ -73,17 +73,6 @@ def _facts(world: World, before: Before, now: datetime) -> Iterable[Fact]:
     for kind in (ProofKind.UNDO, ProofKind.PROPAGATION, ProofKind.DRAIN):
         yield Proven(t=now, of=kind, ok=True)
     yield Moved(t=now, from_=State.ENFORCING, to=State.WATCHING)
-
-
-class Measured(IO):
-    """Counts the pauses between the rounds."""
-
-    rounds = 0
-
-    def sleep(self, runs: Iterable[Run], why: Iterable[str], until: datetime) -> None:
-        """As the loop does."""
-        self.rounds += 1
-        super().sleep(runs, why, until)
 
 
 def main(pods: int, namespaces: int, minutes: float) -> None:
@@ -105,7 +94,9 @@ def main(pods: int, namespaces: int, minutes: float) -> None:
         print(f"  ends: {dict(Counter(run.result.label for run in ended if run.result))}; {ticks} ticks")
         print(f"  a tick: {queries / ticks:.1f} queries, {cpu / ticks:.2f} s CPU, {wall / ticks:.2f} s wall, of which"
               f" Prometheus {took['seconds']['prometheus'] / ticks:.2f} s")  # fmt: skip
-        print("  requests a tick: " + ", ".join(f"{n / ticks:.1f} {name}" for name, n in sorted(took["requests"].items())))
+        print(
+            "  requests a tick: " + ", ".join(f"{n / ticks:.1f} {name}" for name, n in sorted(took["requests"].items()))
+        )
 
 
 if __name__ == "__main__":
