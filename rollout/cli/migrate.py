@@ -23,8 +23,12 @@ from rollout.record.spec import Spec
 from rollout.report.endings import recap, result
 from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
+from rollout.report.overview import overview
 from rollout.report.plan import plans
 from rollout.report.text import header
+
+#: With more namespaces than this a plan's text names them in its table only, and leaves out of the details what is ok.
+MANY = 10
 
 
 def migrate(args: Any) -> int:
@@ -56,7 +60,8 @@ def migrated(args: Any, p: Ports) -> int:
 
 
 def _headed(spec: Spec, mode: str, names: list[str], screen: Screen) -> list[str]:
-    more = [f"namespaces {', '.join(names)}"] if len(names) > 1 else []
+    listed = f"namespaces {', '.join(names)}" if len(names) <= MANY else f"{len(names)} namespaces"
+    more = [listed] if len(names) > 1 else []
     return [*header(spec, mode, style=screen.style), *more]
 
 
@@ -196,5 +201,6 @@ def planned_on(args: Any, p: Ports) -> int:
         return end.exit_code
     screen = Screen()
     screen.lines(_headed(runs[0].spec, "plan", names, screen))
-    screen.lines(plans(runs, screen.style))
+    screen.lines(overview(runs, screen.style) if len(runs) > 2 else [])
+    screen.lines(plans(runs, screen.style, short=len(runs) > MANY))
     return end.exit_code
