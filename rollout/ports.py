@@ -243,6 +243,10 @@ class Journal(Protocol):
         """Run ids and namespaces of the ConfigMaps in this namespace ('' for all), oldest first."""
         ...
 
+    def moved(self, runs: Sequence[tuple[str, str]]) -> frozenset[str]:
+        """Those of these runs (id, namespace) whose journal may hold what this process has not seen."""
+        ...
+
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Write a request into somebody's journal."""
         ...

@@ -9,7 +9,7 @@ Ticks are held back and merged: written when the verdict changes, before any oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from rollout.adapters.configmap import (
 )
 from rollout.adapters.known import Known
 from rollout.adapters.mirror import Mirror
+from rollout.adapters.news import News
 from rollout.adapters.retry import Sleep, retrying
 from rollout.errors import (
     ClusterError,
@@ -69,6 +70,7 @@ class ConfigMapJournal:
         self.mirror = Mirror(folder)
         self._cluster = cluster
         self._runs: dict[str, Known] = {}
+        self._news = News(cluster)
 
     def create(self, first: Fact) -> None:
         """Begin a run; again is as good as once when it is the same event."""
@@ -153,6 +155,10 @@ class ConfigMapJournal:
         named = [c for c in found if c.name.startswith(PREFIX)]
         named.sort(key=lambda c: (str(c.metadata.creation_timestamp or ""), c.name))
         return tuple((c.name.removeprefix(PREFIX), c.namespace) for c in named)
+
+    def moved(self, runs: Sequence[tuple[str, str]]) -> frozenset[str]:
+        """Those that somebody else may have written to."""
+        return self._news.moved(runs, self._runs)
 
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Append a request behind whatever is there, with the next number."""

@@ -11,6 +11,7 @@ import msgspec
 
 from rollout.adapters.kubeconfig import access as load
 from rollout.adapters.retry import Sleep, retrying
+from rollout.adapters.sharing import Shared
 from rollout.adapters.transport import MERGE_PATCH, Transport
 from rollout.adapters.wire import decode, decode_object, decode_page
 from rollout.errors import Forbidden, Gone, NotFound, Rejected
@@ -269,13 +270,13 @@ class KubernetesCluster:
 
     def _pages(self, kind: type[T], path: str, selector: str) -> tuple[T, ...]:
         found: builtins.list[T] = []
-        token = ""
+        shared, token = Shared(), ""
         while True:
             query = [("limit", str(PAGE))]
             query += [("labelSelector", selector)] if selector else []
             query += [("continue", token)] if token else []
             items, token = decode_page(kind, self._read("GET", path, query=query), path)
-            found += items
+            found += shared.page(items)
             if not token:
                 return tuple(found)
 

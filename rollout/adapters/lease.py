@@ -70,6 +70,7 @@ class KubernetesLease:
         self._who = who
         self._place = state_namespace
         self._renewed: dict[str, datetime] = {}
+        self._versions: dict[str, str] = {}
 
     def acquire(self, namespace: str, run: str, *, takeover: bool = False) -> None:
         """Take it when it is free, when it is stale and of the same run, or when it is stale and `takeover` is given.
@@ -113,6 +114,8 @@ class KubernetesLease:
         renewed = self._renewed.get(namespace)
         if renewed is not None and self._now() - renewed < timedelta(seconds=DURATION / 3):
             return
+        if self._unseen(namespace, run):
+            return
         try:
             lease = self._get(namespace)
         except NotFound:
@@ -123,8 +126,27 @@ class KubernetesLease:
             raise self._held(namespace, lease)
         self._write(namespace, run, lease, {})
 
+    def _unseen(self, namespace: str, run: str) -> bool:
+        """Renew without reading it first: nobody has written since our own last write, or the server refuses (409)."""
+        version = self._versions.pop(namespace, "")
+        if not version:
+            return False
+        at = self._now()
+        body = {"metadata": {"resourceVersion": version}, "spec": self._spec(run)}
+        try:
+            written = self._cluster.patch(LeaseObject, self._namespace(namespace), PREFIX + namespace, body)
+        except (Conflict, NotFound):
+            return False
+        self._remember(namespace, written, at)
+        return True
+
+    def _remember(self, namespace: str, written: LeaseObject, at: datetime) -> None:
+        self._versions[namespace] = written.metadata.resource_version
+        self._renewed[namespace] = at
+
     def release(self, namespace: str, run: str) -> None:
         """Give it back if it is still ours; where that fails it ends by itself."""
+        self._versions.pop(namespace, None)
         self._renewed.pop(namespace, None)
         try:
             lease = self._get(namespace)
@@ -157,10 +179,10 @@ class KubernetesLease:
         }
         at = self._now()
         try:
-            self._cluster.create(LeaseObject, self._namespace(namespace), body)
+            self._remember(namespace, self._cluster.create(LeaseObject, self._namespace(namespace), body), at)
         except (Exists, Unreachable) as error:
             self._settled(namespace, run, error)
-        self._renewed[namespace] = at
+            self._renewed[namespace] = at
 
     def _write(self, namespace: str, run: str, lease: LeaseObject, more: Mapping[str, Any]) -> None:
         at = self._now()
@@ -169,10 +191,12 @@ class KubernetesLease:
             "spec": {**self._spec(run), **more},
         }
         try:
-            self._cluster.patch(LeaseObject, self._namespace(namespace), PREFIX + namespace, body)
+            written = self._cluster.patch(LeaseObject, self._namespace(namespace), PREFIX + namespace, body)
         except (Conflict, Unreachable) as error:
             self._settled(namespace, run, error)
-        self._renewed[namespace] = at
+            self._renewed[namespace] = at
+        else:
+            self._remember(namespace, written, at)
 
     def _settled(self, namespace: str, run: str, error: ClusterError) -> None:
         """Pass if the lease is ours after all (the answer was lost), else say whose it is, or raise the error."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rollout.errors import Exists, NotFound, RecordError
 from rollout.record.events import NOTES, Event, Fact, Note, Requested, Started
 
@@ -36,6 +38,10 @@ class MemoryJournal:
     def runs(self, namespace: str) -> tuple[tuple[str, str], ...]:
         """Run ids with their namespace, oldest first."""
         return tuple((run, place) for run, (place, _) in self._runs.items() if namespace in ("", place))
+
+    def moved(self, runs: Sequence[tuple[str, str]]) -> frozenset[str]:
+        """All: reading costs nothing."""
+        return frozenset(run for run, _ in runs)
 
     def request(self, run: str, namespace: str, request: Requested) -> None:
         """Append it."""

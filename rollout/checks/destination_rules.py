@@ -42,11 +42,10 @@ class _Harm(msgspec.Struct):
 def check(view: View) -> Findings:
     """One finding per `tls` that a STRICT port would refuse, with the client namespaces that use it."""
     config = view.mesh_config
-    rules = Rules(view.then.of(DestinationRule), view.root_namespace, config.default_destination_rule_export_to)
-    pods = view.then.of(Pod)
-    proxied = {pod.namespace for pod in pods if live(pod) and proxy_container(pod)}
-    clients = sorted({namespace.name for namespace in view.then.of(Namespace)} | proxied)
-    here = [pod for pod in pods if pod.namespace == view.target]
+    rules = view.then.derived(DestinationRule, Rules, view.root_namespace, config.default_destination_rule_export_to)
+    proxied = view.then.derived(Pod, _proxied)
+    clients = sorted(view.then.derived(Namespace, _names) | proxied)
+    here = view.then.of(Pod, view.target)
     strict = strict_services(view.then.of(Service, view.target), here, view.then.policies())
     for harm in _harms(rules, clients, strict):
         yield _finding(harm, proxied, auto=config.enable_auto_mtls)
@@ -55,20 +54,29 @@ def check(view: View) -> Findings:
     return f"{many(len(strict), 'Service')}, as clients of {many(len(clients), 'namespace')} reach them"
 
 
+def _proxied(pods: tuple[Pod, ...]) -> frozenset[str]:
+    """The namespaces in which a sidecar runs."""
+    return frozenset(pod.namespace for pod in pods if live(pod) and proxy_container(pod))
+
+
+def _names(namespaces: tuple[Namespace, ...]) -> frozenset[str]:
+    return frozenset(namespace.name for namespace in namespaces)
+
+
 def _harms(rules: Rules, clients: list[str], strict: _Strict) -> Iterable[_Harm]:
     harms: dict[tuple[str, str], _Harm] = {}
     for service, ports in strict:
-        for client in clients:
-            settings = rules.settings(client, service.namespace, host(service))
+        for alike in rules.alike(clients, host(service)):
+            settings = rules.settings(alike[0], service.namespace, host(service))
             for setting in settings:
                 if setting.mode is not ClientTLSMode.ISTIO_MUTUAL and ports_of(setting, settings, ports):
                     harm = harms.setdefault((str(setting.rule), setting.field), _Harm(setting, {}, {}))
-                    harm.clients[client] = None
+                    harm.clients.update(dict.fromkeys(alike))
                     harm.services[service.name] = None
     return harms.values()
 
 
-def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
+def _finding(harm: _Harm, proxied: frozenset[str], *, auto: bool) -> Finding:
     setting = harm.setting
     speaking = [client for client in harm.clients if client in proxied]
     lines = [f"for {some(harm.services)}, used by clients in {some(speaking or harm.clients)}"]
@@ -91,11 +99,11 @@ def _finding(harm: _Harm, proxied: set[str], *, auto: bool) -> Finding:
 
 def _without_auto(rules: Rules, clients: list[str], strict: _Strict) -> Findings:
     for service, ports in strict:
-        plain = []
-        for client in clients:
-            settings = rules.settings(client, service.namespace, host(service))
+        plain: list[str] = []
+        for alike in rules.alike(clients, host(service)):
+            settings = rules.settings(alike[0], service.namespace, host(service))
             if not any(s.mode is ClientTLSMode.ISTIO_MUTUAL and ports_of(s, settings, ports) for s in settings):
-                plain.append(client)
+                plain += alike
         if plain:
             yield Finding(
                 ref=service.ref,

@@ -37,7 +37,7 @@ def check(view: View) -> Findings:
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = {host(service): service for service in view.then.of(Service, view.target)}
     config = view.mesh_config
-    rules = Rules(view.now.of(DestinationRule), view.root_namespace, config.default_destination_rule_export_to)
+    rules = view.now.derived(DestinationRule, Rules, view.root_namespace, config.default_destination_rule_export_to)
     known = {offender.edge: offender for offender in evidence.offenders}
     for edge in evidence.plaintext:
         fates = _fates(edge, policies, pods, services)

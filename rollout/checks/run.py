@@ -69,6 +69,10 @@ def ask(check: Check, view: View) -> Answer:
     return Answer(tuple(findings), reason, status)
 
 
+def _answer(check: Check, view: View) -> Answer:
+    return view.remembered(check.meta.id, lambda: ask(check, view))
+
+
 def _of(states: Collection[State] | None) -> Iterable[Check]:
     return (check for check in checks() if states is None or check.meta.state in states)
 
@@ -82,8 +86,9 @@ def _named(finding: Finding, check: Check) -> Finding:
 def _result(
     check: Check, view: View, waivers: tuple[Waiver, ...], exemptions: tuple[Exemption, ...], now: datetime
 ) -> CheckResult:
-    answer = ask(check, view.limited(check.reads))
-    before = ask(check, view.limited(check.reads, without_flip=True)) if view.changed else answer
+    answer = _answer(check, view.limited(check.reads))
+    compared = view.changed and bool(answer.findings)
+    before = _answer(check, view.limited(check.reads, without_flip=True)) if compared else answer
     already = {_same(finding) for finding in before.findings}
     evidence = view.evidence_or_none if Evidence in check.reads else None
     findings = tuple(

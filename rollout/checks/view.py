@@ -6,18 +6,22 @@ Declared reads are what the collector fetches; a check that reads more would wor
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Hashable
 from typing import TypeVar
+
+import msgspec
 
 from rollout.mesh.peer_authentication import Policies
 from rollout.model.finding import Finding
 from rollout.model.istio import MeshConfig, PeerAuthentication
-from rollout.model.kubernetes import Object
+from rollout.model.kubernetes import Object, Pod
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
+from rollout.world.reads import Objects
 from rollout.world.world import Unreadable, World
 
 T = TypeVar("T", bound=Object)
+V = TypeVar("V")
 
 #: What a check's function is: it yields what is wrong and returns what it looked at ('' for nothing to say).
 Findings = Generator[Finding, None, str]
@@ -51,10 +55,11 @@ class _Record:
 class Lens:
     """One world, as a check may see it."""
 
-    def __init__(self, world: World, record: _Record, root_namespace: str) -> None:
+    def __init__(self, world: World, record: _Record, target: str, root_namespace: str) -> None:
         """Keep the world behind the record."""
         self._world = world
         self._record = record
+        self._target = target
         self._root_namespace = root_namespace
 
     def of(self, kind: type[T], namespace: str = "") -> tuple[T, ...]:
@@ -68,9 +73,19 @@ class Lens:
         self._record.note(kind)
         return self._world.of(kind, namespace)
 
+    def derived(self, kind: type[T], make: Callable[..., V], *args: Hashable) -> V:
+        """What a pure function makes of all objects of a kind, computed once for all namespaces; counts as a read.
+
+        Raises:
+            UndeclaredRead, KindUnreadable, Needs: as `of`.
+        """
+        self._record.note(kind)
+        return self._world.derived(kind, make, *args)
+
     def policies(self) -> Policies:
-        """The PeerAuthentications, ready to be asked for modes; counts as a read of them."""
-        return Policies(self.of(PeerAuthentication), self._root_namespace)
+        """The PeerAuthentications, ready to be asked for the modes of the target's pods; counts as a read of them."""
+        self._record.note(PeerAuthentication)
+        return Policies(self._world.policies(self._target, self._root_namespace), self._root_namespace)
 
 
 class View:
@@ -102,8 +117,8 @@ class View:
         self._evidence = evidence
         self._analysis = analysis
         self._record = _Record(declared)
-        self.now = Lens(now, self._record, root_namespace)
-        self.then = Lens(then, self._record, root_namespace)
+        self.now = Lens(now, self._record, target, root_namespace)
+        self.then = Lens(then, self._record, target, root_namespace)
         self.target = target
         self.root_namespace = root_namespace
         self.mesh_config = mesh_config or MeshConfig(root_namespace=root_namespace)
@@ -125,6 +140,27 @@ class View:
             allow_idle=self.allow_idle,
             declared=frozenset(reads),
         )
+
+    def remembered(self, name: str, make: Callable[[], V]) -> V:
+        """`make()`, a pure function of what this view declares, once for each set of answers and changes.
+
+        Every state asks all checks of a world that did not change since the last one. What reads traffic or istioctl's
+        messages is made each time.
+        """
+        now, then = self._worlds
+        declared = self._record.declared or frozenset()
+        kinds = sorted((kind for kind in declared if issubclass(kind, Object)), key=lambda kind: kind.__name__)
+        readings = tuple(then.readings.get(Objects(kind)) for kind in kinds)
+        if len(kinds) < len(declared) or not kinds or None in readings:
+            return make()
+        # The pods are the biggest answer: what refers to it goes when it goes.
+        holder = then.readings[Objects(Pod if Pod in kinds else kinds[0])]
+        said = (self.target, self.root_namespace, self.mesh_config, now.changes, then.changes)
+        key = (name, readings, msgspec.json.encode((*said, self.terminal, self.allow_idle)))
+        if key not in holder.made:
+            holder.made[key] = make()
+        found: V = holder.made[key]
+        return found
 
     @property
     def changed(self) -> bool:

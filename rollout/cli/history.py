@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from rollout.errors import ClusterError, RecordError, RolloutError, UsageError
 from rollout.lifecycle.writes import authorise
@@ -12,14 +13,18 @@ from rollout.record.state import State
 from rollout.report.commands import namespace_of
 
 
-def runs_of(journal: Journal, namespace: str, record_namespace: str) -> list[Run]:
-    """Every readable run of a namespace ('' for all), oldest first.
+def runs_of(
+    journal: Journal, namespace: str, record_namespace: str, places: Collection[str] | None = None
+) -> list[Run]:
+    """Every readable run of a namespace ('' for all), oldest first; with `places`, those of journals kept there.
 
     Raises:
         RecordError: a journal is forged or torn; its name stands in the sentence.
     """
     found = []
     for run_id, place in journal.runs(record_namespace):
+        if places is not None and place not in places:
+            continue
         run = _read(journal, run_id, place)
         if not namespace or run.spec.namespace == namespace:
             found.append(run)
@@ -69,6 +74,17 @@ def earlier(journal: Journal, namespace: str, record_namespace: str) -> list[Run
         return runs_of(journal, namespace, record_namespace)
     except ClusterError:
         return []
+
+
+def earlier_of(journal: Journal, namespaces: Sequence[str], state_namespace: str) -> dict[str, list[Run]]:
+    """The same for several namespaces with one list, where the journals of the whole cluster may be listed."""
+    if len(namespaces) > 1:
+        with suppress(ClusterError):
+            found: dict[str, list[Run]] = {name: [] for name in namespaces}
+            for run in runs_of(journal, "", state_namespace, [state_namespace] if state_namespace else namespaces):
+                found.get(run.spec.namespace, []).append(run)
+            return found
+    return {name: earlier(journal, name, state_namespace or name) for name in namespaces}
 
 
 def unfinished(journal: Journal, namespace: str, record_namespace: str) -> Run | None:

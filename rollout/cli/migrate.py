@@ -10,13 +10,13 @@ from typing import Any
 from rollout.adapters.manifests import Manifests
 from rollout.adapters.mirror import state_folder
 from rollout.cli.assignment import playbook, spec, targets, terminal
-from rollout.cli.history import earlier, unfinished
+from rollout.cli.history import earlier_of, unfinished
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, UsageError, worst
 from rollout.lifecycle.io import IO
 from rollout.lifecycle.loop import drive
-from rollout.lifecycle.planning import plan as planned
+from rollout.lifecycle.planning import plans as planned
 from rollout.lifecycle.waves import in_order, waves
 from rollout.playbook.play import Playbook
 from rollout.record.events import Resumed, Started
@@ -25,8 +25,12 @@ from rollout.record.spec import Spec
 from rollout.report.endings import recap, result
 from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
+from rollout.report.overview import overview
 from rollout.report.plan import plans
 from rollout.report.text import header
+
+#: With more namespaces than this a plan's text names them in its table only, and leaves out of the details what is ok.
+MANY = 10
 
 
 def migrate(args: Any) -> int:
@@ -43,7 +47,7 @@ def migrated(args: Any, p: Ports) -> int:
     book = playbook(args.playbook, args.extra_vars, names)
     screen = p.screen(args)
     screen.named = len(names) > 1
-    specs = {name: _spec(args, book, p, name, plan=False) for name in names}
+    specs = _specs(args, book, p, names, plan=False)
     head = _headed(specs[names[0]], "migrate", names, screen, p)
     screen.lines([*head, *(f"warning: {w}" for w in book.warnings)])
     confirm(args, names)
@@ -83,17 +87,21 @@ def io_of(p: Ports, screen: Screen) -> IO:
     )  # fmt: skip
 
 
-def _spec(args: Any, book: Playbook, p: Ports, name: str, *, plan: bool) -> Spec:
-    return spec(
-        args,
-        book,
-        namespace=name,
-        now=p.clock.now(),
-        origin=p.origin,
-        mesh=p.mesh,
-        earlier=earlier(p.journal, name, args.state_namespace or name),
-        plan=plan,
-    )
+def _specs(args: Any, book: Playbook, p: Ports, names: list[str], *, plan: bool) -> dict[str, Spec]:
+    earlier = earlier_of(p.journal, names, args.state_namespace or "")
+    return {
+        name: spec(
+            args,
+            book,
+            namespace=name,
+            now=p.clock.now(),
+            origin=p.origin,
+            mesh=p.mesh,
+            earlier=earlier[name],
+            plan=plan,
+        )
+        for name in names
+    }
 
 
 def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
@@ -186,11 +194,12 @@ def planned_on(args: Any, p: Ports) -> int:
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=journal, lease=None,
         clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
     )  # fmt: skip
-    runs = []
-    for name in names:
-        first = Started(t=p.clock.now(), seq=1, spec=_spec(args, book, p, name, plan=True))
+    begun = []
+    for wanted in _specs(args, book, p, names, plan=True).values():
+        first = Started(t=p.clock.now(), seq=1, spec=wanted)
         journal.create(first)
-        runs.append(planned(begin(first), io))
+        begun.append(begin(first))
+    runs = planned(begun, io)
     end = worst([run.result for run in runs if run.result])
     if getattr(args, "suggest_exemptions", False):
         sys.stdout.write("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))
@@ -202,5 +211,6 @@ def planned_on(args: Any, p: Ports) -> int:
         return end.exit_code
     screen = p.screen(args)
     screen.lines(_headed(runs[0].spec, "plan", names, screen, p))
-    screen.lines(plans(runs, screen.style))
+    screen.lines(overview(runs, screen.style) if len(runs) > 2 else [])
+    screen.lines(plans(runs, screen.style, short=len(runs) > MANY))
     return end.exit_code

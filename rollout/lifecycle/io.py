@@ -159,6 +159,12 @@ class IO:
                 run = self._told(run, fact)
         return run
 
+    def hear_all(self, runs: Iterable[Run]) -> list[Run]:
+        """The same for several, of which only those are read that somebody else may have written to."""
+        wanted = list(runs)
+        moved = self._journal.moved([(run.id, run.spec.record_namespace) for run in wanted])
+        return [self.hear(run) if run.id in moved else run for run in wanted]
+
     def _told(self, run: Run, request: Requested) -> Run:
         """Fold a request once, whichever way it was noticed."""
         key = (run.id, request.kind, request.t, request.by)

@@ -212,5 +212,5 @@ def _wait(current: dict[str, Run], steps: list[tuple[Run, Step]], io: IO) -> Non
     waits = [(run, step) for run, step in steps if isinstance(step, Wait)]
     until = min(step.until for _, step in waits)
     io.sleep([run for run, _ in waits], [step.why for _, step in waits], until)
-    for run, _ in waits:
-        current[run.id] = io.hear(run)
+    for run in io.hear_all(run for run, _ in waits):
+        current[run.id] = run

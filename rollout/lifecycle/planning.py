@@ -1,8 +1,14 @@
-"""`plan` is the same decisions with a planning io: writes are dry runs, a block is recorded and passed."""
+"""`plan` is the same decisions with a planning io: writes are dry runs, a block is recorded and passed.
+
+All runs are planned together over one set of answers: each goes as far as it can, then what they lack is read at once,
+so that the lists and queries of 200 namespaces are those of one. A plan is of one moment: what was read since it began
+is never read again.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
 from rollout.errors import Outcome, worst
 from rollout.lifecycle.io import IO
@@ -14,8 +20,9 @@ from rollout.record.state import State
 from rollout.stages.context import FRESH, deciding, flip_change, refusal, relaxation
 from rollout.stages.decide import decide
 from rollout.stages.gate import UNPROVEN
-from rollout.stages.step import End, Flip, Learn, Move, Read, Step, Wait, Write
-from rollout.world.reads import DryRun, Objects
+from rollout.stages.step import End, Flip, Learn, Move, Step, Wait, Write
+from rollout.stages.step import Read as Lacking
+from rollout.world.reads import Before, DryRun, Objects, Read, Traffic
 from rollout.world.world import KindUnreadable, Needs, World
 
 #: What follows a block in a plan.
@@ -32,28 +39,63 @@ STEPS = 200
 
 def plan(run: Run, io: IO) -> Run:
     """Go through every state; the end is the worst of the blocks, or `would pass`."""
-    world = World()
-    blocks: list[Outcome] = []
-    for _ in range(STEPS):
-        if run.ended:
-            return run
-        step = decide(run, world, io.now()) if run.state is not State.WATCHING else _finish(run, blocks)
-        if isinstance(step, Read):
-            world = io.read(world, step.reads)
-        elif isinstance(step, Move) and step.to is State.BLOCKED:
-            world, run = _blocked(run, step, world, io, blocks)
-        else:
-            world, run = _step(run, step, world, io, blocks)
-    raise AssertionError(f"a plan of {run.spec.namespace} did not end within {STEPS} steps")
+    return plans([run], io)[0]
 
 
-def _step(run: Run, step: Step, world: World, io: IO, blocks: list[Outcome]) -> tuple[World, Run]:
+def plans(runs: Sequence[Run], io: IO) -> list[Run]:
+    """The same for several runs, in their order, with the lists and queries of one."""
     now = io.now()
+    planned = [_Planned(run, now) for run in runs]
+    shared = World()
+    for _ in range(STEPS):
+        wanted: dict[Read, None] = {}
+        for each in planned:
+            wanted |= dict.fromkeys(each.onward(shared, io))
+        if not wanted:
+            return [each.run for each in planned]
+        shared = io.read(shared, _cheap_first(wanted))
+    raise AssertionError(f"a plan did not end within {STEPS} rounds of reading")
+
+
+def _cheap_first(wanted: Iterable[Read]) -> tuple[Read, ...]:
+    """Queries wait until nobody needs anything else: then all namespaces ask them together."""
+    wanted = tuple(wanted)
+    return tuple(read for read in wanted if not isinstance(read, Traffic | Before)) or wanted
+
+
+class _Planned:
+    """One run on its way: the shared answers are seen through the changes that it would have made."""
+
+    def __init__(self, run: Run, now: datetime) -> None:
+        self.run = run
+        self._now = now
+        self._changes: tuple[Change, ...] = ()
+        self._blocks: list[Outcome] = []
+
+    def onward(self, shared: World, io: IO) -> tuple[Read, ...]:
+        """Go on to the next thing that was not read yet; nothing, at the end."""
+        for _ in range(STEPS):
+            if self.run.ended:
+                return ()
+            world = World(shared.readings, self._changes)
+            watching = self.run.state is State.WATCHING
+            step = _finish(self.run, self._blocks) if watching else decide(self.run, world, self._now)
+            if isinstance(step, Lacking):
+                return step.reads
+            if isinstance(step, Move) and step.to is State.BLOCKED:
+                world, self.run = _blocked(self.run, step, world, io, self._now, self._blocks)
+            else:
+                world, self.run = _step(self.run, step, world, io, self._now, self._blocks)
+            self._changes = world.changes
+        raise AssertionError(f"a plan of {self.run.spec.namespace} did not end within {STEPS} steps")
+
+
+def _step(run: Run, step: Step, world: World, io: IO, now: datetime, blocks: list[Outcome]) -> tuple[World, Run]:
     match step:
         case Write(change, accepted):
-            return _written(run, change, accepted, world, io)
+            return _written(run, change, accepted, world, io, now)
         case Flip(change, _, accepted):
-            world, run = _written(run, change, accepted, world, io, step)
+            world, run = _written(run, change, accepted, world, io, now, step)
             return world, io.append(run, Moved(t=now, from_=run.state, to=State.WATCHING))
         case Learn(facts):
             for fact in facts:
@@ -73,34 +115,39 @@ def _step(run: Run, step: Step, world: World, io: IO, blocks: list[Outcome]) -> 
 
 
 def _written(
-    run: Run, change: Change, accepted: tuple[str, ...], world: World, io: IO, flip: Flip | None = None
+    run: Run,
+    change: Change,
+    accepted: tuple[str, ...],
+    world: World,
+    io: IO,
+    now: datetime,
+    flip: Flip | None = None,
 ) -> tuple[World, Run]:
-    now = io.now()
     intent = Intended(t=now, change=change, permit=flip.permit if flip else None, accepted=accepted)
     run = io.append(run, intent)
     run = io.append(run, Done(t=now, of=run.seq, change=change, resource_version=""))
     return world.after(change), run
 
 
-def _blocked(run: Run, step: Move, world: World, io: IO, blocks: list[Outcome]) -> tuple[World, Run]:
+def _blocked(run: Run, step: Move, world: World, io: IO, now: datetime, blocks: list[Outcome]) -> tuple[World, Run]:
     """Record the block; the flip is still shown, with what the server said of it."""
     came_from = run.state
     for fact in step.facts:
         run = io.append(run, fact)
     blocks.append(step.outcome or Outcome.BLOCKED)
     outcome = (step.outcome or Outcome.BLOCKED).name
-    run = io.append(run, Moved(t=io.now(), from_=came_from, to=State.BLOCKED, why=step.why, outcome=outcome))
+    run = io.append(run, Moved(t=now, from_=came_from, to=State.BLOCKED, why=step.why, outcome=outcome))
     following = AFTER.get(came_from)
     unreadable = world.readings.get(Objects(PeerAuthentication))
     if following is None or unreadable is None or not isinstance(unreadable.value, tuple):
-        return world, io.append(run, _finished(run, blocks, io))
+        return world, io.append(run, _finished(run, blocks, now))
     if came_from in (State.VERIFYING, State.PERMISSIVE, State.CONFIRMING, State.CHECKING):
-        return world, io.append(run, Moved(t=io.now(), from_=State.BLOCKED, to=following))
-    world, run = _previewed(run, world, io)
-    return world, io.append(run, Moved(t=io.now(), from_=State.BLOCKED, to=following))
+        return world, io.append(run, Moved(t=now, from_=State.BLOCKED, to=following))
+    world, run = _previewed(run, world, io, now)
+    return world, io.append(run, Moved(t=now, from_=State.BLOCKED, to=following))
 
 
-def _previewed(run: Run, world: World, io: IO) -> tuple[World, Run]:
+def _previewed(run: Run, world: World, io: IO, now: datetime) -> tuple[World, Run]:
     """The flip that would be written if nothing blocked."""
     try:
         world.need(Objects(PeerAuthentication))
@@ -115,12 +162,12 @@ def _previewed(run: Run, world: World, io: IO) -> tuple[World, Run]:
         world = io.read(world, [DryRun(change), DryRun(change.inverse)])
         words = refusal(world, change) or refusal(world, change.inverse)
         accepted = (f"server dry run: {words or 'both accepted'}",)
-    return world, io.append(run, Intended(t=io.now(), change=change, accepted=accepted))
+    return world, io.append(run, Intended(t=now, change=change, accepted=accepted))
 
 
-def _finished(run: Run, blocks: list[Outcome], io: IO) -> Ended:
+def _finished(run: Run, blocks: list[Outcome], now: datetime) -> Ended:
     end = _finish(run, blocks)
-    return Ended(t=io.now(), outcome=end.outcome.name, sentence=end.sentence, next=end.next)
+    return Ended(t=now, outcome=end.outcome.name, sentence=end.sentence, next=end.next)
 
 
 def _finish(run: Run, blocks: list[Outcome]) -> End:

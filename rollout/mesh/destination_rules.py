@@ -44,9 +44,25 @@ class Rules:
         self.root_namespace = root_namespace
         self._default_export_to = default_export_to or ("*",)
         self._by_namespace: dict[str, dict[str, list[DestinationRule]]] = {}
+        self._with_rules_for: dict[str, set[str]] = {}
+        self._named: set[str] = {root_namespace, *self._default_export_to}
         for rule in sorted(rules, key=_age):
             hosts = self._by_namespace.setdefault(rule.namespace, {})
-            hosts.setdefault(resolved_host(rule, domain), []).append(rule)
+            name = resolved_host(rule, domain)
+            hosts.setdefault(name, []).append(rule)
+            self._with_rules_for.setdefault(name, set()).add(rule.namespace)
+            self._named.update(rule.spec.export_to)
+
+    def alike(self, clients: Iterable[str], host: str) -> tuple[tuple[str, ...], ...]:
+        """The client namespaces in groups that see the same rules for the host, in their order.
+
+        One without a rule of its own for the host that no `exportTo` names is like any other such.
+        """
+        own = set[str]().union(*(self._with_rules_for.get(name, ()) for name in _most_specific_first(host)))
+        groups: dict[str, list[str]] = {}
+        for client in clients:
+            groups.setdefault(client if client in own or client in self._named else "", []).append(client)
+        return tuple(tuple(group) for group in groups.values())
 
     def deciding(self, client_namespace: str, service_namespace: str, host: str) -> tuple[DestinationRule, ...]:
         """The rules for this host as clients of that namespace see them, oldest first.

@@ -6,6 +6,7 @@ Existing pods never change: a pod has what the webhooks made of it when it was c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -144,6 +145,7 @@ def _argument(pod: Pod, flag: str, default: str) -> str:
     return default
 
 
+@lru_cache(maxsize=1024)
 def _ports(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from rollout.model.kubernetes import Object, Resource, Value
+from rollout.model.kubernetes import Metadata, Object, Resource, Value
 
 
 class Mode(StrEnum):
@@ -46,6 +46,7 @@ class PeerAuthentication(Object, frozen=True):
     """What a workload accepts. v1 is served since Istio 1.22, v1beta1 by all."""
 
     RESOURCE = Resource("security.istio.io", ("v1", "v1beta1"), "peerauthentications", "PeerAuthentication")
+    metadata: Metadata = Metadata()
     spec: PeerAuthenticationSpec = PeerAuthenticationSpec()
 
     @property

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 
 from transitions import Machine, MachineError
 
@@ -99,8 +100,9 @@ def trigger(source: State, dest: State) -> str | None:
     return next((name for name, a, b in TABLE if (a, b) == (source, dest)), None)
 
 
+@cache
 def move(source: State, dest: State) -> State:
-    """Make one move.
+    """Make one move; the table does not change, so the machine is asked once for each.
 
     Raises:
         RecordError: the table does not allow it.

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 import msgspec
 
@@ -64,7 +65,8 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
     def clean_cell(self, text: str) -> str:
         """Printable text with its spaces kept."""
-        text = "".join(c if c.isprintable() else "�" for c in text)
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else "�" for c in text)
         if self.ascii:
             text = "".join(_ASCII.get(c, c) for c in text)
             text = text.encode("ascii", "replace").decode()
@@ -73,9 +75,12 @@ class Style(msgspec.Struct, frozen=True, kw_only=True):
 
 def width_of(text: str) -> int:
     """How many columns a terminal needs."""
-    return sum(_columns(char) for char in text)
+    if text.isascii():
+        return len(text)
+    return sum(map(_columns, text))
 
 
+@lru_cache(maxsize=4096)
 def _columns(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me"):
         return 0

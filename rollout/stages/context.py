@@ -22,6 +22,7 @@ from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import Args
 from rollout.stages.exempting import READS, exempted, wanted
+from rollout.stages.rights import WATCHED
 from rollout.world.reads import Analysis, DryRun, Objects, Read
 from rollout.world.world import Unreadable, World
 
@@ -40,7 +41,7 @@ def arguments(run: Run, keyword: str, kind: type[A]) -> A:
 def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
     exempting = READS if wanted(run) else ()
-    kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *reads(None), *exempting])
+    kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *WATCHED, *reads(None), *exempting])
     return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace))
 
 
@@ -57,13 +58,13 @@ def proxies(run: Run, world: World, before: datetime | None = None) -> tuple[Pod
 
 def modes(run: Run, world: World) -> dict[tuple[str, int], Mode]:
     """The effective mode of every pod and port."""
-    policies = world.of(PeerAuthentication)
+    policies = world.policies(run.spec.namespace, run.spec.root_namespace)
     return dict(effective_modes(proxies(run, world), policies, run.spec.root_namespace))
 
 
 def deciding(run: Run, world: World) -> PeerAuthentication | None:
     """The policy object that decides for the namespace."""
-    return namespace_policy(world.of(PeerAuthentication), run.spec.namespace)
+    return namespace_policy(world.of(PeerAuthentication, run.spec.namespace), run.spec.namespace)
 
 
 def namespace_mode(run: Run, world: World) -> Mode:
@@ -71,7 +72,8 @@ def namespace_mode(run: Run, world: World) -> Mode:
     policy = deciding(run, world)
     if policy is not None and policy.mode is not Mode.UNSET:
         return policy.mode
-    return inherited(world.of(PeerAuthentication), run.spec.namespace, run.spec.root_namespace)
+    policies = world.policies(run.spec.namespace, run.spec.root_namespace)
+    return inherited(policies, run.spec.namespace, run.spec.root_namespace)
 
 
 def relaxation(run: Run, world: World) -> Change | None:

@@ -14,7 +14,7 @@ from rollout.mesh.injection import live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import selects, target_ports
 from rollout.mesh.workloads import workload
-from rollout.model.istio import Mode, PeerAuthentication
+from rollout.model.istio import Mode
 from rollout.model.kubernetes import (
     ContainerPort,
     DaemonSet,
@@ -58,7 +58,7 @@ def exempted(run: Run, world: World) -> Exempted:
     items = wanted(run)
     if not items:
         return Exempted()
-    policies = Policies(world.of(PeerAuthentication), run.spec.root_namespace)
+    policies = Policies(world.policies(run.spec.namespace, run.spec.root_namespace), run.spec.root_namespace)
     changes, notes, problems = [], list[str](), list[str]()
     for name in dict.fromkeys(item.workload for item in items):
         found = _workload(world, name)

@@ -5,9 +5,12 @@ What could not be read is an `Unreadable` in the world, because to know that is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
+
+import msgspec
 
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
 from rollout.model.istio import PeerAuthentication
@@ -59,10 +62,9 @@ def collect(
 
     keep({read: _objects(read, cluster) for read in wanted if isinstance(read, Objects)})
     sources.learn(dict(answers))
+    keep(_rights([read for read in wanted if isinstance(read, Rights)], cluster))
     for read in wanted:
         match read:
-            case Rights():
-                keep({read: _rights(read, cluster)})
             case DryRun():
                 keep({read: _dry_run(read, cluster)})
             case Analysis():
@@ -106,11 +108,38 @@ def _objects(read: Objects, cluster: Cluster) -> tuple[Any, ...] | Unreadable:
         return unreadable(error, Right("list", read.kind.RESOURCE))
 
 
-def _rights(read: Rights, cluster: Cluster) -> tuple[Right, ...] | Unreadable:
-    try:
-        return tuple(right for right in read.rights if not cluster.allowed(right))
-    except ClusterError as error:
-        return unreadable(error)
+def _rights(reads: Sequence[Rights], cluster: Cluster) -> dict[Rights, tuple[Right, ...] | Unreadable]:
+    """The missing rights of each read. One review a right, however many reads name it.
+
+    A right that is asked for in several namespaces is asked for in all of them first (a review without a namespace
+    means that), so that the usual cluster role costs what one namespace costs.
+    """
+    known: dict[Right, bool] = {}
+
+    def allowed(right: Right) -> bool:
+        if right not in known:
+            known[right] = cluster.allowed(right)
+        return known[right]
+
+    distinct = {right for read in reads for right in read.rights if right.namespace}
+    asked = Counter(everywhere(right) for right in distinct)
+
+    def missing(read: Rights) -> tuple[Right, ...] | Unreadable:
+        try:
+            return tuple(
+                right
+                for right in read.rights
+                if not (asked[everywhere(right)] > 1 and allowed(everywhere(right))) and not allowed(right)
+            )
+        except ClusterError as error:
+            return unreadable(error)
+
+    return {read: missing(read) for read in reads}
+
+
+def everywhere(right: Right) -> Right:
+    """The same right in all namespaces."""
+    return msgspec.structs.replace(right, namespace="")
 
 
 def _dry_run(read: DryRun, cluster: Cluster) -> str | Unreadable:

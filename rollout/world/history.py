@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
-from rollout.mesh.injection import captured
+from rollout.mesh.injection import captured, injected
 from rollout.mesh.workloads import workload
 from rollout.model.kubernetes import (
     APIService,
@@ -277,11 +277,14 @@ class _History:
         return created
 
     def _clues(self, edges: Mapping[Traffic, tuple[Edge, ...]]) -> Clues | None:
-        """Read only when there is a caller without a name."""
-        if all(edge.mutual or edge.source.named for found in edges.values() for edge in found):
+        """Read only when there is a caller without a name; of the pods, those that it may be or may call."""
+        nameless = (edge for found in edges.values() for edge in found if not (edge.mutual or edge.source.named))
+        called = {edge.destination.namespace for edge in nameless}
+        if not called:
             return None
         of = self.sources.readable
         pods = of(Pod) or tuple(pod for name in self.scope.namespaces for pod in of(Pod, name))
+        pods = tuple(pod for pod in pods if pod.namespace in called or not injected(pod))
         jobs = of(CronJob)
         return Clues(
             pods=pods,

@@ -4,39 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from rollout.errors import ClusterError, MetricsError
+from rollout.errors import ClusterError, MetricsError, QueryTooHeavy
 from rollout.mesh.workloads import workload
 from rollout.model.judgement import Baseline, Observation, Scaling
 from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Pod, StatefulSet, Workload
 from rollout.model.traffic import Party, Sight
-from rollout.ports import Right
+from rollout.ports import Right, Series
 from rollout.world import queries
 from rollout.world.baseline import fold_apis, fold_baseline, fold_scaling, fold_workloads
 from rollout.world.beside import failures, webhooks
-from rollout.world.queries import Counter, Scope, SightMetric
+from rollout.world.queries import Counter, Scope
 from rollout.world.reads import Before, Observed, Propagation, PropagationAnswer
 from rollout.world.sight import DISCOVERY, by_pod, proxies
-from rollout.world.sources import Sights, Sources, unreadable
+from rollout.world.sources import Sources, unreadable
 from rollout.world.watch import Fold, Rows
 from rollout.world.world import Unreadable
 
 R = TypeVar("R", Observed, Before, Propagation)
 V = TypeVar("V")
 
-#: The watch's queries, by the name under which `watch.Fold` takes their answers.
-WATCHED: dict[str, Callable[[Scope, float], str]] = {
-    "tried": queries.tried,
-    "arrived": queries.arrived,
-    "connected": queries.connected,
-    "disconnected": queries.disconnected,
-    "accepted": queries.accepted,
-    "received": queries.received,
-    "passthrough": queries.passthrough,
-}
 #: Those of which the last interval is asked, too.
 RECENT = ("tried", "arrived", "connected", "disconnected", "passthrough")
 #: A baseline window holds at least four scrapes, and two minutes; there are at most sixty of them.
@@ -72,11 +63,10 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
 
     def read() -> dict[Observed, Observation]:
         scope, window = _scope(reads), reads[0].window
-        sights = sources.sights(scope.namespaces, scope.match)
+        sights = sources.sights(scope.namespaces, scope.match, window)
         addresses = _addresses(scope, sources)
-        tables, warnings = _tables(WATCHED, scope, window, sources)
+        tables, warnings = _tables(tuple(queries.WATCHED), scope, window, sources)
         fold = Fold(scope.namespaces, addresses).take(tables)
-        counted = _counted(scope, window, sights, sources)
         # Two intervals hold two samples, and so the increase of the last interval.
         latest, _ = _tables(RECENT, scope, 2 * max(sight.interval for sight in sights.of.values()), sources)
         recent = Fold(scope.namespaces, addresses).take(latest)
@@ -85,7 +75,7 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
         for item in reads:
             name = item.namespace
             seen = fold.observation(name, sources.at, window, sights.of[name], _texts(name, scope.match, window), said)
-            steady = _steady(name, window, sights.of[name], counted, sources)
+            steady = _steady(name, window, sights.of[name], sights.counted[name], sources)
             seen = msgspec.structs.replace(seen, steady=steady, scalings=_scalings(name, sources))
             found[item] = recent.with_recent(seen, name)
         return found
@@ -93,33 +83,17 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
     return guarded(reads, read)
 
 
-def _tables(names: Iterable[str], scope: Scope, window: float, sources: Sources) -> tuple[dict[str, Rows], list[str]]:
-    tables: dict[str, Rows] = {}
-    warnings: list[str] = []
-    for name in names:
-        answer = sources.metrics.query(WATCHED[name](scope, window), sources.at)
-        tables[name] = [(sample.labels, sample.value) for sample in answer.samples]
-        warnings.extend(answer.warnings)
-    return tables, warnings
+def _tables(
+    names: tuple[str, ...], scope: Scope, window: float, sources: Sources
+) -> tuple[dict[str, Rows], tuple[str, ...]]:
+    found, warnings = sources.joint(partial(queries.watched, scope, window), names)
+    return {name: [(sample.labels, sample.value) for sample in rows] for name, rows in found.items()}, warnings
 
 
-def _counted(scope: Scope, window: float, sights: Sights, sources: Sources) -> dict[str, dict[str, float]]:
-    """namespace -> pod -> samples in the window."""
-    found: dict[str, dict[str, float]] = {}
-    for metric in sorted({sight.metric for sight in sights.of.values()}):
-        names = tuple(name for name in scope.namespaces if sights.of[name].metric == metric)
-        promql = queries.samples(Scope(names, scope.match), SightMetric(metric), window)
-        found |= by_pod(sources.metrics.query(promql, sources.at))
-    return found
-
-
-def _steady(
-    namespace: str, window: float, sight: Sight, counted: dict[str, dict[str, float]], sources: Sources
-) -> bool:
+def _steady(namespace: str, window: float, sight: Sight, there: dict[str, float], sources: Sources) -> bool:
     """Every proxy that lived through the window has at least half of the samples that it should have."""
     least = max(2.0, 0.5 * window / sight.interval)
     before = sources.at - timedelta(seconds=window + DISCOVERY)
-    there = counted.get(namespace, {})
     return all(
         there.get(pod.name, 0) >= least
         for pod in proxies(sources.within(Pod, namespace))
@@ -135,7 +109,7 @@ def _scalings(namespace: str, sources: Sources) -> tuple[Scaling, ...]:
 def _texts(namespace: str, match: str, window: float) -> dict[str, str]:
     """The queries as a person repeats them: for the one namespace."""
     one = Scope((namespace,), match)
-    return {name: query(one, window) for name, query in WATCHED.items()}
+    return {name: query(one, window) for name, query in queries.WATCHED.items()}
 
 
 def read_before(reads: Sequence[Before], sources: Sources) -> dict[Before, Baseline | Unreadable]:
@@ -159,12 +133,21 @@ def _moments(scope: Scope, step: float, number: int, sources: Sources) -> dict[i
     end = sources.at
     first = end - timedelta(seconds=step * (number - 1))
     moments: dict[int, dict[str, list[tuple[dict[str, str], float]]]] = {}
-    for name, query in WATCHED.items():
-        for series in sources.metrics.query_range(query(scope, step), first, end, step).series:
-            for time, value in series.points:
-                index = round((time - first).total_seconds() / step)
-                moments.setdefault(index, {}).setdefault(name, []).append((series.labels, value))
+    for series in _ranges(scope, step, first, end, sources):
+        for time, value in series.points:
+            index = round((time - first).total_seconds() / step)
+            rows = moments.setdefault(index, {}).setdefault(series.labels[queries.PART], [])
+            rows.append((series.labels, value))
     return {index: dict(tables) for index, tables in moments.items()}
+
+
+def _ranges(scope: Scope, step: float, first: datetime, end: datetime, sources: Sources) -> Iterable[Series]:
+    """All the watch's questions at once, or one by one where that is too heavy."""
+    try:
+        return sources.metrics.query_range(queries.watched(scope, step), first, end, step).series
+    except QueryTooHeavy:
+        asked = (queries.watched(scope, step, (name,)) for name in queries.WATCHED)
+        return [s for text in asked for s in sources.metrics.query_range(text, first, end, step).series]
 
 
 def _baseline(read: Before, folds: Sequence[Fold], step: float, sight: Sight, sources: Sources) -> Baseline:
@@ -194,7 +177,7 @@ def read_propagation(
         sights = sources.sights(scope.namespaces, scope.match)
 
         def at(counter: Counter, when: datetime) -> dict[str, dict[str, float]]:
-            return by_pod(sources.metrics.query(queries.listeners(scope, counter), when))
+            return by_pod(sources.metrics.query(queries.listeners(scope, counter), when).samples)
 
         now = {counter: at(counter, sources.at) for counter in Counter}
         then = {counter: at(counter, since) for counter in (Counter.TAKEN, Counter.REJECTED)}

@@ -6,7 +6,7 @@ them to a real server. The rules come from istio.md 6 and from DESIGN.md "Eviden
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ParamSpec
 
@@ -323,6 +323,47 @@ def webhook_failures(scope: Scope, names: tuple[str, ...], window: float) -> str
     passed = _select("apiserver_admission_webhook_fail_open_count", scope, among)
     terms = " or ".join(f"({m} unless {m} offset {w}) or increase({m}[{w}])" for m in (rejected, passed))
     return f"sum by (name) ({terms})"
+
+
+#: The watch's questions, by the name that `watch.Fold` knows their answers under.
+WATCHED: dict[str, Callable[[Scope, float], str]] = {
+    "tried": tried,
+    "arrived": arrived,
+    "connected": connected,
+    "disconnected": disconnected,
+    "accepted": accepted,
+    "received": received,
+    "passthrough": passthrough,
+}
+#: The label that tells to which question a row of a joint query belongs.
+PART = "part"
+
+
+def _joint(texts: Mapping[str, str]) -> str:
+    """Several questions as one. Each row is labelled before the union, which would take equal labels for one series."""
+    return " or ".join(f'label_replace({text}, "{PART}", "{name}", "", "")' for name, text in texts.items())
+
+
+@_registered((_ONE, 120), (_TWO, 120), (_ONE, 60, ("tried", "passthrough")))
+def watched(scope: Scope, window: float, parts: tuple[str, ...] = tuple(WATCHED)) -> str:
+    """The watch's questions as one query."""
+    return _joint({name: WATCHED[name](scope, window) for name in parts})
+
+
+#: What is asked of sight: the newest sample, the samples of ten and of two minutes, and those of the watch's window.
+SEEN = ("newest", "long", "short", "window")
+
+
+@_registered((_ONE, SightMetric.UPTIME, 300), (_TWO, SightMetric.UP, 120), (_ONE, SightMetric.BUILD, 60, ("newest",)))
+def seen(scope: Scope, metric: SightMetric, window: float, parts: tuple[str, ...] = SEEN) -> str:
+    """`sight`, `scrapes` twice and `samples` as one query."""
+    texts = {
+        "newest": sight(scope, metric),
+        "long": scrapes(scope, metric, 600),
+        "short": scrapes(scope, metric, 120),
+        "window": samples(scope, metric, window),
+    }
+    return _joint({name: texts[name] for name in parts})
 
 
 # Propagation

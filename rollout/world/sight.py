@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rollout.mesh.injection import injected, live
 from rollout.model.kubernetes import Pod
 from rollout.model.traffic import Sight
-from rollout.ports import Answer
+from rollout.ports import Sample
 from rollout.world.queries import SightMetric
 
 #: Service discovery finds a new pod only after a while; until then its silence says nothing.
@@ -76,15 +76,15 @@ def partial_answer(warnings: Iterable[str]) -> str:
     return next((w for w in warnings if not w.lower().startswith(("promql info", "promql warning"))), "")
 
 
-def by_pod(answer: Answer) -> dict[str, dict[str, float]]:
+def by_pod(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
     """namespace -> pod -> value."""
     found: dict[str, dict[str, float]] = {}
-    for sample in answer.samples:
+    for sample in samples:
         namespace, pod = sample.labels.get("namespace", ""), sample.labels.get("pod", "")
         found.setdefault(namespace, {})[pod] = sample.value
     return found
 
 
-def by_namespace(answer: Answer) -> dict[str, float]:
+def by_namespace(samples: Iterable[Sample]) -> dict[str, float]:
     """namespace -> value."""
-    return {sample.labels.get("namespace", ""): sample.value for sample in answer.samples}
+    return {sample.labels.get("namespace", ""): sample.value for sample in samples}

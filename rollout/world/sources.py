@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from rollout.errors import ClusterError, Forbidden, MetricsRefused, NotFound, RolloutError, Unauthorized
+from rollout.errors import ClusterError, Forbidden, MetricsRefused, NotFound, QueryTooHeavy, RolloutError, Unauthorized
 from rollout.model.kubernetes import Object, Pod
 from rollout.model.traffic import Sight
-from rollout.ports import Cluster, Metrics, Right
-from rollout.world.queries import Scope, SightMetric, scrapes
-from rollout.world.queries import sight as sight_query
+from rollout.ports import Cluster, Metrics, Right, Sample
+from rollout.world.queries import PART, SEEN, Scope, SightMetric, seen
 from rollout.world.reads import Objects, Read
 from rollout.world.sight import by_namespace, by_pod, interval_of, sight_of
 from rollout.world.world import Reading, Unreadable, World
@@ -40,6 +40,8 @@ class Sights(msgspec.Struct, frozen=True):
 
     of: dict[str, Sight]
     warnings: tuple[str, ...] = ()
+    #: namespace -> pod -> samples in the window that was asked for.
+    counted: dict[str, dict[str, float]] = {}
 
 
 class Sources:
@@ -52,7 +54,7 @@ class Sources:
         self.world = world
         self._at: datetime | None = None
         self._objects: dict[tuple[type[Object], str], tuple[Object, ...]] = {}
-        self._sights: dict[Scope, Sights] = {}
+        self._sights: dict[tuple[Scope, float], Sights] = {}
 
     @property
     def at(self) -> datetime:
@@ -89,41 +91,59 @@ class Sources:
         except ClusterError:
             return ()
 
-    def sights(self, namespaces: Iterable[str], match: str) -> Sights:
-        """Sight of each namespace: by the best metric that knows any of its pods.
+    def joint(
+        self, text: Callable[[tuple[str, ...]], str], parts: tuple[str, ...]
+    ) -> tuple[dict[str, list[Sample]], tuple[str, ...]]:
+        """The answers to several questions by their names, and Prometheus' warnings.
+
+        They are asked as one query, and one by one where that is too heavy (or too long for something on the way).
+
+        Args:
+            text: the query for some of the questions; its rows name theirs in the label PART.
+            parts: their names.
+
+        Raises:
+            MetricsError: Prometheus does not answer.
+        """
+        try:
+            answers = [self.metrics.query(text(parts), self.at)]
+        except QueryTooHeavy:
+            answers = [self.metrics.query(text((name,)), self.at) for name in parts]
+        found: dict[str, list[Sample]] = {name: [] for name in parts}
+        for sample in (sample for answer in answers for sample in answer.samples):
+            found[sample.labels[PART]].append(sample)
+        return found, tuple(dict.fromkeys(warning for answer in answers for warning in answer.warnings))
+
+    def sights(self, namespaces: Iterable[str], match: str, window: float = 0.0) -> Sights:
+        """Sight of each namespace: by the best metric that knows any of its pods; with `window`, the samples in it.
 
         Raises:
             RolloutError: pods cannot be listed, or Prometheus does not answer.
         """
         scope = Scope(tuple(sorted(set(namespaces))), match)
-        if scope not in self._sights:
-            self._sights[scope] = self._look(scope)
-        return self._sights[scope]
+        if (scope, window) not in self._sights:
+            self._sights[scope, window] = self._look(scope, window)
+        return self._sights[scope, window]
 
-    def _look(self, scope: Scope) -> Sights:
+    def _look(self, scope: Scope, window: float) -> Sights:
         found: dict[str, Sight] = {}
+        counted: dict[str, dict[str, float]] = {}
         warnings: list[str] = []
         missing = list(scope.namespaces)
+        parts = SEEN if window else SEEN[:-1]
         for metric in SightMetric:
             if not missing:
                 break
-            part = Scope(tuple(missing), scope.match)
-            answer = self.metrics.query(sight_query(part, metric), self.at)
-            newest = by_pod(answer)
-            warnings.extend(answer.warnings)
+            rows, said = self.joint(partial(seen, Scope(tuple(missing), scope.match), metric, window), parts)
+            newest, samples = by_pod(rows["newest"]), by_pod(rows.get("window", ()))
+            long, short = by_namespace(rows["long"]), by_namespace(rows["short"])
+            warnings.extend(said)
             last = metric is SightMetric.UP
             chosen = [name for name in missing if newest.get(name) or last]
-            if not chosen:
-                continue
-            intervals = self._intervals(Scope(tuple(chosen), scope.match), metric)
             for name in chosen:
+                interval = interval_of(600, long.get(name, 0), 120, short.get(name, 0))
                 pods = self.within(Pod, name)
-                found[name] = sight_of(pods, newest.get(name, {}), metric, intervals[name], self.at)
-            missing = [name for name in missing if name not in chosen]
-        return Sights(found, tuple(dict.fromkeys(warnings)))
-
-    def _intervals(self, scope: Scope, metric: SightMetric) -> dict[str, float]:
-        long, short = (
-            by_namespace(self.metrics.query(scrapes(scope, metric, window), self.at)) for window in (600.0, 120.0)
-        )
-        return {name: interval_of(600, long.get(name, 0), 120, short.get(name, 0)) for name in scope.namespaces}
+                found[name] = sight_of(pods, newest.get(name, {}), metric, interval, self.at)
+                counted[name] = samples.get(name, {})
+            missing = [name for name in missing if name not in found]
+        return Sights(found, tuple(dict.fromkeys(warnings)), counted)

@@ -205,8 +205,7 @@ def _callers(clues: Clues) -> Iterator[tuple[Ref, str, PodSpec, str]]:
     """What runs, or will run, without a sidecar; one pod of each workload."""
     seen: set[Ref] = set()
     for pod in clues.pods:
-        owner = workload(pod)
-        if owner in seen or injected(pod) or not live(pod):
+        if injected(pod) or not live(pod) or (owner := workload(pod)) in seen:
             continue
         seen.add(owner)
         yield owner, pod.namespace, pod.spec, f"give it a sidecar: {restart(owner)}, once its namespace is injected"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from rollout.record.change import Change
 from rollout.world.reads import DryRun, Objects, Read
 
 T = TypeVar("T", bound=Object)
+V = TypeVar("V")
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -31,11 +32,23 @@ class Unreadable(msgspec.Struct, frozen=True):
     next: str = ""
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """An answer and when it was given."""
+class Reading(msgspec.Struct, frozen=True, eq=False):
+    """An answer and when it was given.
+
+    `made` keeps what pure functions make of the answer: it never changes, and 200 namespaces ask the same of it.
+    """
 
     at: datetime
     value: Any
+    made: dict[Hashable, Any] = msgspec.field(default_factory=dict)
+
+    def derived(self, make: Callable[..., V], *args: Hashable) -> V:
+        """`make(value, *args)`, computed once; `make` is a pure function that has a name."""
+        key = (make, *args)
+        if key not in self.made:
+            self.made[key] = make(self.value, *args)
+        found: V = self.made[key]
+        return found
 
 
 class Needs(Exception):
@@ -112,10 +125,34 @@ class World(msgspec.Struct, frozen=True):
             if value.absent:
                 return ()
             raise KindUnreadable(kind, value)
-        objects: tuple[T, ...] = value
+        reading = self.readings[Objects(kind)]
+        objects: tuple[Any, ...] = reading.derived(_by_namespace).get(namespace, ()) if namespace else value
         if kind is PeerAuthentication and self.changes:
-            objects = _changed(objects, self.changes)  # type: ignore[arg-type, assignment]
-        return tuple(o for o in objects if o.metadata.namespace == namespace) if namespace else objects
+            ours = [change for change in self.changes if not namespace or change.ref.namespace == namespace]
+            return _changed(objects, ours, reading.derived(_newest))  # type: ignore[return-value]
+        return objects
+
+    def policies(self, namespace: str, root_namespace: str) -> tuple[PeerAuthentication, ...]:
+        """The PeerAuthentications that can decide a mode in the namespace: its own and the root namespace's.
+
+        Raises:
+            Needs, KindUnreadable: as `of`.
+        """
+        return tuple(
+            policy
+            for name in dict.fromkeys((namespace, root_namespace or namespace))
+            for policy in self.of(PeerAuthentication, name)
+        )
+
+    def derived(self, kind: type[T], make: Callable[..., V], *args: Hashable) -> V:
+        """What a pure function makes of all objects of a kind; computed once for each time that they were read.
+
+        Raises:
+            Needs, KindUnreadable: as `of`.
+        """
+        objects = self.of(kind)
+        reading = self.readings[Objects(kind)]
+        return reading.derived(make, *args) if objects is reading.value else make(objects, *args)
 
     def installed(self, kind: type[Object]) -> bool:
         """The server knows the kind."""
@@ -127,11 +164,21 @@ class World(msgspec.Struct, frozen=True):
         return World(self.readings, (*self.changes, change))
 
 
-def _changed(policies: Iterable[PeerAuthentication], changes: Iterable[Change]) -> tuple[PeerAuthentication, ...]:
+def _by_namespace(objects: tuple[Object, ...]) -> dict[str, tuple[Object, ...]]:
+    split: dict[str, list[Object]] = {}
+    for item in objects:
+        split.setdefault(item.metadata.namespace, []).append(item)
+    return {namespace: tuple(found) for namespace, found in split.items()}
+
+
+def _newest(objects: tuple[Object, ...]) -> datetime | None:
+    return max((o.metadata.creation_timestamp for o in objects if o.metadata.creation_timestamp), default=None)
+
+
+def _changed(
+    policies: Iterable[PeerAuthentication], changes: Iterable[Change], newest: datetime | None
+) -> tuple[PeerAuthentication, ...]:
     objects = {(p.namespace, p.name): p for p in policies}
-    newest = max(
-        (p.metadata.creation_timestamp for p in objects.values() if p.metadata.creation_timestamp), default=None
-    )
     for change in changes:
         key = (change.ref.namespace, change.ref.name)
         if change.after is None:

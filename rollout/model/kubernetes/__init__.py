@@ -20,6 +20,7 @@ from rollout.model.kubernetes.apiserver import (
 )
 from rollout.model.kubernetes.cluster import ConfigMap, Namespace, Node, NodeSpec, NodeStatus, Phase
 from rollout.model.kubernetes.meta import (
+    BareMetadata,
     Condition,
     Conditions,
     LabelRequirement,
@@ -39,6 +40,7 @@ from rollout.model.kubernetes.pods import (
     EnvFromSource,
     EnvVar,
     EnvVarSource,
+    ExecAction,
     GRPCAction,
     Handler,
     HTTPGetAction,
@@ -86,6 +88,7 @@ from rollout.model.kubernetes.workloads import (
 __all__ = [
     "APIService",
     "APIServiceSpec",
+    "BareMetadata",
     "ClientConfig",
     "Condition",
     "Conditions",
@@ -104,6 +107,7 @@ __all__ = [
     "EnvFromSource",
     "EnvVar",
     "EnvVarSource",
+    "ExecAction",
     "GRPCAction",
     "HTTPGetAction",
     "Handler",

@@ -35,8 +35,8 @@ class Ref(msgspec.Struct, frozen=True, order=True):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Base of the parts of an object: camelCase on the wire."""
+class Value(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
+    """Base of the parts of an object: camelCase on the wire. Trees, so the collector of cycles need not walk them."""
 
 
 class OwnerReference(Value, frozen=True):
@@ -58,8 +58,8 @@ class ManagedField(Value, frozen=True):
     fields: dict[str, Any] = msgspec.field(name="fieldsV1", default_factory=dict)
 
 
-class Metadata(Value, frozen=True):
-    """metadata."""
+class BareMetadata(Value, frozen=True):
+    """metadata, without managedFields: in a pod they are a third of it, and nobody asks who wrote a pod."""
 
     name: str = ""
     namespace: str = ""
@@ -71,6 +71,11 @@ class Metadata(Value, frozen=True):
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
+
+
+class Metadata(BareMetadata, frozen=True):
+    """metadata of an object of which it is asked who wrote it."""
+
     managed_fields: tuple[ManagedField, ...] = ()
 
 
@@ -78,7 +83,7 @@ class Object(Value, frozen=True):
     """Any API object. A subclass names its place in `RESOURCE`."""
 
     RESOURCE: ClassVar[Resource]
-    metadata: Metadata = Metadata()
+    metadata: BareMetadata = BareMetadata()
 
     @property
     def name(self) -> str:

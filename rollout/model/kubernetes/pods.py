@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from rollout.model.kubernetes.meta import Condition, Metadata, Object, Resource, Value
+from rollout.model.kubernetes.meta import BareMetadata, Condition, Object, Resource, Value
 
 
 class HTTPGetAction(Value, frozen=True):
@@ -31,13 +30,19 @@ class GRPCAction(Value, frozen=True):
     service: str | None = None
 
 
+class ExecAction(Value, frozen=True):
+    """exec."""
+
+    command: tuple[str, ...] = ()
+
+
 class Handler(Value, frozen=True):
     """A probe, or one side of a lifecycle."""
 
     http_get: HTTPGetAction | None = None
     tcp_socket: TCPSocketAction | None = None
     grpc: GRPCAction | None = None
-    exec: dict[str, Any] | None = None
+    exec: ExecAction | None = None
     period_seconds: int = 10
     failure_threshold: int = 3
 
@@ -177,5 +182,5 @@ class Pod(Object, frozen=True):
 class PodTemplate(Value, frozen=True):
     """spec.template of a workload."""
 
-    metadata: Metadata = Metadata()
+    metadata: BareMetadata = BareMetadata()
     spec: PodSpec = PodSpec()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rollout.model.kubernetes.meta import Condition, LabelSelector, Metadata, Object, Resource, Value
+from rollout.model.kubernetes.meta import BareMetadata, Condition, LabelSelector, Metadata, Object, Resource, Value
 from rollout.model.kubernetes.pods import PodTemplate
 
 
@@ -34,6 +34,7 @@ class WorkloadStatus(Value, frozen=True):
 class Workload(Object, frozen=True):
     """What owns pods."""
 
+    metadata: Metadata = Metadata()
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
 
@@ -71,7 +72,7 @@ class Job(Workload, frozen=True):
 class JobTemplate(Value, frozen=True):
     """spec.jobTemplate."""
 
-    metadata: Metadata = Metadata()
+    metadata: BareMetadata = BareMetadata()
     spec: WorkloadSpec = WorkloadSpec()
 
 
