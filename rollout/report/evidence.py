@@ -264,9 +264,7 @@ def evidence_csv(shown: Sequence[Shown]) -> str:
         for edge in ordered(one.evidence.edges):
             cells = ["" if cell is None else cell for cell in _cells(edge)]
             stamps = [f"{c:%Y-%m-%dT%H:%M:%SZ}" if isinstance(c, datetime) else c for c in cells]
-            found = "; ".join(
-                f"{c.lines} from {c.address}{_owner(c)}" for c in named.get(edge, ())
-            )
+            found = "; ".join(f"{c.lines} from {c.address}{_owner(c)}" for c in named.get(edge, ()))
             writer.writerow([*redact_all(stamps), redact_all(found)])
     return text.getvalue()
 

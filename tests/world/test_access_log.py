@@ -65,7 +65,13 @@ def record(line: str) -> Record:
 def test_both_formats_say_the_same() -> None:
     """And neither keeps a path, whose query may hold secrets."""
     expected = Record(
-        at=AT, cluster="inbound|8080||", local="10.1.0.7", port=8080, remote="10.2.3.4", family=Family.HTTP, agent="curl"
+        at=AT,
+        cluster="inbound|8080||",
+        local="10.1.0.7",
+        port=8080,
+        remote="10.2.3.4",
+        family=Family.HTTP,
+        agent="curl",
     )
     assert expected == record(text()) == record(as_json())
     assert "s3cret" not in repr(record(text())) + repr(record(as_json()))

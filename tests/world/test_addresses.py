@@ -76,9 +76,7 @@ def test_a_pod_that_has_ended() -> None:
     end = NOW - timedelta(hours=8)
     old = pod("old", start=end - timedelta(minutes=3), ended=end)
     heir = pod("heir", start=NOW - timedelta(hours=1))
-    assert "was Pod billing/old until 2026-03-02 02:00 UTC" == who(
-        "10.2.3.4", old, heir, at=end - timedelta(minutes=1)
-    )
+    assert "was Pod billing/old until 2026-03-02 02:00 UTC" == who("10.2.3.4", old, heir, at=end - timedelta(minutes=1))
     assert "Pod billing/heir" == who("10.2.3.4", old, heir, at=NOW)
     between = end + timedelta(hours=2)
     assert "was a pod that is gone (now Pod billing/heir since 2026-03-02 09:00 UTC)" == who(

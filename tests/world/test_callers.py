@@ -147,9 +147,7 @@ class FakeLogs:
         self.of = lines
         self.asked: list[tuple[str, float, int | None, int]] = []
 
-    def logs(
-        self, namespace: str, pod: str, container: str, *, since: float, lines: int | None, limit: int
-    ) -> LogPart:
+    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int | None, limit: int) -> LogPart:
         assert ("production", "istio-proxy") == (namespace, container)
         self.asked.append((pod, since, lines, limit))
         found = self.of[pod]
@@ -171,9 +169,7 @@ def read(lines: Mapping[str, Sequence[str] | ClusterError], *edges: Edge, **boun
     limits: dict[str, Any] = {"since": timedelta(hours=1), "pods": 20, "size": 1_000_000}
     source = FakeLogs(lines)
     pods = chosen([server(name) for name in lines], "production", edges or (edge(),))
-    found = read_access_logs(
-        "production", pods, edges or (edge(),), NOBODY, source, Bounds(**limits | bounds), NOW
-    )
+    found = read_access_logs("production", pods, edges or (edge(),), NOBODY, source, Bounds(**limits | bounds), NOW)
     return found, source
 
 
