@@ -138,7 +138,7 @@ def test_a_refused_caller_is_told_by_flag_and_details() -> None:
     ],
 )
 def test_an_address_from_a_header_is_not_the_callers(line: str, forwarded: bool, remote: str) -> None:
-    """Envoy gives what it took from X-Forwarded-For the port 0; the direct address, where a format has it, is better."""
+    """Envoy gives what it took from X-Forwarded-For the port 0; a direct address in the format is better."""
     assert (forwarded, remote) == (record(line).forwarded, record(line).remote)
 
 

@@ -154,8 +154,10 @@ def test_stamps(get: Get) -> None:
             "orders",
             {},
             400,
-            "a container name must be specified for pod orders, choose one of: [app istio-proxy] or one of the init "
-            "containers: [setup]",
+            (
+                "a container name must be specified for pod orders, choose one of: [app istio-proxy] or one of the "
+                "init containers: [setup]"
+            ),
         ),
         (
             "orders",
@@ -173,15 +175,19 @@ def test_stamps(get: Get) -> None:
             "orders",
             {"container": "istio-proxy", "tailLines": -1, "limitBytes": 0},
             422,
-            'PodLogOptions "orders" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to 0, '
-            "limitBytes: Invalid value: 0: must be greater than 0]",
+            (
+                'PodLogOptions "orders" is invalid: [tailLines: Invalid value: -1: must be greater than or equal to 0, '
+                "limitBytes: Invalid value: 0: must be greater than 0]"
+            ),
         ),
         (
             "orders",
             {"container": "istio-proxy", "sinceSeconds": 1, "sinceTime": "2026-03-02T09:57:30Z"},
             422,
-            'PodLogOptions "orders" is invalid: sinceSeconds: Forbidden: at most one of `sinceTime` or `sinceSeconds` '
-            "may be specified",
+            (
+                'PodLogOptions "orders" is invalid: sinceSeconds: Forbidden: at most one of `sinceTime` or '
+                "`sinceSeconds` may be specified"
+            ),
         ),
         (
             "orders",
