@@ -68,7 +68,9 @@ class _Found:
 
 def check(view: View) -> Findings:
     """One finding per policy and harm: who is denied anew, what nothing passes, probes, ports that stay open."""
-    authorization = Authorization(view.then.of(AuthorizationPolicy), view.root_namespace, view.mesh_config.trust_domain)
+    authorization = Authorization(
+        view.then.of(AuthorizationPolicy), view.root_namespace, view.mesh_config.trust_domains
+    )
     everyone = view.then.of(Pod)
     pods = [pod for pod in everyone if pod.namespace == view.target and live(pod) and captured(pod)]
     callers = sorted({principal(p, view.mesh_config.trust_domain) for p in everyone if live(p) and injected(p)})
@@ -83,7 +85,7 @@ def check(view: View) -> Findings:
         if not selecting:
             continue
         chosen |= {policy.ref: None for policy in selecting}
-        decided = partial(decide, selecting, trust_domain=view.mesh_config.trust_domain)
+        decided = partial(decide, selecting, trust_domains=view.mesh_config.trust_domains)
         nothing = decided(Request())
         if nothing.allowed is False:
             if pod.name in served:

@@ -2,7 +2,8 @@
 
 Why: PeerAuthentications override each other. The oldest one without a selector decides for the namespace, one that
 selects the workload decides before it, and its port modes before that. Such a leftover stays in force after the flip,
-and the namespace would be called STRICT while a port accepts plaintext.
+and the namespace would be called STRICT while a port accepts plaintext. portLevelMtls counts container ports: with a
+Service's port in it, the port that it was meant for is not kept open.
 
 Fix: take the override out, so that the port follows the namespace, or list the policy under `exempt:` with a reason
 when the port must go on accepting plaintext.
@@ -10,19 +11,22 @@ when the port must go on accepting plaintext.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import captured, captured_port, live
 from rollout.mesh.peer_authentication import Effective, Policies, without_effect
+from rollout.mesh.services import reaching, selects, target_ports
 from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import Mode, PeerAuthentication
-from rollout.model.kubernetes import Pod, Ref
+from rollout.model.kubernetes import Pod, Ref, Service
 from rollout.record.state import State
 
 META = Meta("effective-mode", State.PERMISSIVE, __doc__)
-READS = (Pod, PeerAuthentication)
+READS = (Pod, PeerAuthentication, Service)
 
 
 def check(view: View) -> Findings:
@@ -41,6 +45,7 @@ def check(view: View) -> Findings:
                 open_fields.setdefault((ref, field, found.mode), {})[str(workload(pod))] = None
     for (ref, field, mode), workloads in open_fields.items():
         yield _open(ref, field, mode, tuple(workloads), wide=ref not in selecting)
+    yield from _misplaced(pods, policies, view.then.of(Service, view.target))
     here = view.then.of(PeerAuthentication, view.target)
     for policy, why in without_effect(here, view.target, view.then.of(Pod, view.target), view.root_namespace):
         yield Finding(
@@ -51,6 +56,41 @@ def check(view: View) -> Findings:
             severity=Severity.WARNING,
         )
     return f"the modes of {many(len(pods), 'pod')} after the flip"
+
+
+def _misplaced(pods: Iterable[Pod], policies: Policies, services: tuple[Service, ...]) -> Iterator[Finding]:
+    """A Service's port where the container's belongs (incidents.md 3, pa-port-confusion)."""
+    seen: set[tuple[Ref, str]] = set()
+    for pod in pods:
+        policy = policies.workload_policy(pod)
+        for key in policy.spec.port_level_mtls if policy else ():
+            target = _behind(int(key), pod, services) if key.isdigit() else None
+            if policy is None or target is None or (policy.ref, key) in seen:
+                continue
+            port, name = target
+            mode = policy.spec.port_level_mtls[key].mode
+            if mode in (Mode.STRICT, Mode.UNSET) or policies.effective(pod, port).mode is not Mode.STRICT:
+                continue
+            seen.add((policy.ref, key))
+            patch = f'{{"spec":{{"portLevelMtls":{{"{key}":null,"{port}":{{"mode":"{mode}"}}}}}}}}'
+            yield Finding(
+                ref=policy.ref,
+                field=f"spec.portLevelMtls.{key}",
+                measured=f"{key} is the port of Service {name}, not of a container",
+                limit=f"container port {port}",
+                where=("portLevelMtls counts container ports, so nothing keeps this mode", str(workload(pod))),
+                fix=f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type merge -p '{patch}'",
+            )
+
+
+def _behind(port: int, pod: Pod, services: tuple[Service, ...]) -> tuple[int, str] | None:
+    """The container port and the Service that lead from this number elsewhere; None where it may be a container's."""
+    containers = (*pod.spec.containers, *pod.spec.init_containers)
+    declared = any(p.container_port == port for c in containers for p in c.ports)
+    if declared or any(True for _ in reaching(services, pod, port)):
+        return None
+    ends = ((target_ports(p, pod), s.name) for s in services if selects(s, pod) for p in s.spec.ports if p.port == port)
+    return next(((target, name) for target, name in ends if target is not None), None)
 
 
 def _removal(policy: PeerAuthentication) -> str:

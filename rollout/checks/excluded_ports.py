@@ -1,10 +1,12 @@
-"""No annotation leads a Service's traffic past the proxies.
+"""No annotation or init container leads a Service's traffic past the proxies.
 
 Why: a container port that is left out of the capture goes on accepting plaintext under STRICT, and no metric knows of
 it; mesh clients send mutual TLS to it all the same. A caller that leaves a port or an address range out of its own
-capture sends plaintext there, with a sidecar beside it, and STRICT refuses it.
+capture sends plaintext there, with a sidecar beside it, and STRICT refuses it. So does an init container that runs
+before the sidecar: its next pod never starts.
 
 Fix: take the port or range out of the annotation; where a port must take plaintext, keep it captured and PERMISSIVE.
+Native sidecars run before init containers.
 """
 
 from __future__ import annotations
@@ -45,13 +47,16 @@ def check(view: View) -> Findings:
     here = [pod for pod in pods if pod.namespace == view.target]
     services = view.then.of(Service, view.target)
     yield from _inbound(here, services)
-    callers = [pod for pod in pods if injected(pod) and not gateway(pod) and not outbound.exclusions(pod).none]
+    proxied = [pod for pod in pods if injected(pod) and not gateway(pod)]
+    callers = [pod for pod in proxied if not outbound.exclusions(pod).none]
     backends = Backends(here)
     goals = [
         _Goal(service, ports, _addresses(service, backends))
         for service, ports in strict_services(services, here, view.then.policies())
     ]
-    yield from _outbound(callers, goals, Mentions((goal.service.name for goal in goals), view.target))
+    mentions = Mentions((goal.service.name for goal in goals), view.target)
+    yield from _outbound(callers, goals, mentions)
+    yield from _early(proxied, goals, mentions)
     return f"{many(len(here), 'pod')}, and {many(len(callers), 'caller')} with outbound exclusions"
 
 
@@ -131,6 +136,32 @@ def _outbound(callers: Iterable[Pod], goals: list[_Goal], mentions: Mentions) ->
                 possible.setdefault((refs[name], port, reason), []).append(str(owner))
     for (ref, port, reason), names in possible.items():
         yield _perhaps(ref, port, reason, names)
+
+
+def _early(pods: Iterable[Pod], goals: list[_Goal], mentions: Mentions) -> Iterator[Finding]:
+    """Only where the text names a port: a mere name is often looked up, not called."""
+    ports = {goal.service.name: goal.ports for goal in goals}
+    seen: set[Ref] = set()
+    for pod in pods:
+        containers = outbound.early(pod)
+        owner = workload(pod)
+        if not containers or owner in seen:
+            continue
+        seen.add(owner)
+        for container in containers:
+            alone = msgspec.structs.replace(pod.spec, containers=(), init_containers=(container,))
+            called = {(m.service, m.port): m.text for m in mentions.of(alone, pod.namespace)}
+            for (name, port), text in called.items():
+                if port in ports[name]:
+                    yield Finding(
+                        ref=owner,
+                        field=f"spec.template.spec.initContainers[{container.name}]",
+                        measured=f"calls {name}:{port} before its sidecar runs",
+                        limit="a native sidecar, which runs first",
+                        where=(text, "its next pod would not start: STRICT refuses plaintext"),
+                        fix=f"turn native sidecars on (ENABLE_NATIVE_SIDECARS of istiod), then {restart(owner)}; or, "
+                        f"when it only looks whether the port is open: --waive '{META.id}={owner}' --reason TEXT",
+                    )
 
 
 def _cut(pod: Pod, goal: str, port: int, annotation: str, text: str) -> Finding:

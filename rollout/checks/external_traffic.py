@@ -10,6 +10,7 @@ exempt that policy.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -65,6 +66,7 @@ READS = (
 )
 
 _SIDECAR = "sidecar.istio.io/inject"
+_GROUPS = "cloud.google.com/neg"
 _UPSTREAM = "nginx.ingress.kubernetes.io/service-upstream"
 _CERTIFIED = (ServerTLSMode.SIMPLE, ServerTLSMode.MUTUAL, ServerTLSMode.OPTIONAL_MUTUAL)
 _Strict = dict[str, tuple[Service, tuple[int, ...]]]
@@ -99,6 +101,8 @@ def check(view: View) -> Findings:
     for service, ports in strict.values():
         if service.spec.type in ("LoadBalancer", "NodePort"):
             yield _straight(service, ports)
+        elif grouped := _grouped(service, ports):
+            yield _endpoint_groups(service, grouped)
     ingresses = view.then.of(Ingress, view.target)
     classes = view.then.of(IngressClass)
     for ingress in ingresses:
@@ -119,7 +123,7 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
         for server in entry.servers:
             yield from _server(entry.gateway, server, serving[0].namespace if serving else "istio-system", where)
         if scene.first(entry.gateway.ref):
-            own = view.mesh_config.trust_domain
+            own = view.mesh_config.trust_domains
             yield from _served(entry.gateway, serving, own, where, cut=scene.cut(entry.services))
 
 
@@ -158,6 +162,29 @@ def _straight(service: Service, ports: tuple[int, ...]) -> Finding:
         fix=f"lead it through a gateway of the mesh, and then: kubectl patch service {service.name} "
         f'-n {service.namespace} --type merge -p \'{{"spec":{{"type":"ClusterIP"}}}}\'; {_waive(service.ref)}',
         severity=None if ordered else Severity.WARNING,
+    )
+
+
+def _grouped(service: Service, ports: Iterable[int]) -> tuple[int, ...]:
+    """The ports of endpoint groups of their own: those for an Ingress are found through the Ingress."""
+    try:
+        stated = json.loads(service.metadata.annotations.get(_GROUPS, "{}"))
+        exposed = stated.get("exposed_ports") or {}
+        return tuple(port for port in ports if str(port) in exposed)
+    except (ValueError, AttributeError, TypeError):
+        return ()
+
+
+def _endpoint_groups(service: Service, ports: tuple[int, ...]) -> Finding:
+    return Finding(
+        ref=service.ref,
+        field=f"metadata.annotations[{_GROUPS}]",
+        measured=f"network endpoint groups lead straight to {'port' if len(ports) == 1 else 'ports'} "
+        f"{', '.join(str(port) for port in ports)}",
+        limit="a gateway of the mesh in between",
+        where=("a load balancer and its health checks call the pods' addresses, and STRICT refuses that",),
+        fix=f"lead it through a gateway of the mesh, and then: kubectl annotate service {service.name} "
+        f"-n {service.namespace} {_GROUPS}-; {_waive(service.ref)}",
     )
 
 
@@ -239,7 +266,7 @@ def _server(gateway: IstioGateway, server: Server, namespace: str, where: tuple[
 
 
 def _served(
-    gateway: IstioGateway, pods: tuple[Pod, ...], own: str, where: tuple[str, ...], *, cut: bool
+    gateway: IstioGateway, pods: tuple[Pod, ...], own: tuple[str, ...], where: tuple[str, ...], *, cut: bool
 ) -> Iterator[Finding]:
     selector = ",".join(f"{key}={value}" for key, value in sorted(gateway.spec.selector.items()))
     if not pods:
@@ -257,13 +284,13 @@ def _served(
             yield _bare(gateway, pod, where, cut=cut)
             break
         domain = trust_domain(pod)
-        if domain not in ("", own):
+        if domain not in ("", *own):
             yield Finding(
                 ref=gateway.ref,
                 field="spec.selector",
                 measured=f"its pods are of the trust domain {domain}",
-                limit=own,
-                where=(*where, f"for example {pod.ref}", "unless it is one of trustDomainAliases, they are refused"),
+                limit=some(own),
+                where=(*where, f"for example {pod.ref}", "what takes mutual TLS only refuses them"),
                 fix=f"add {domain} to trustDomainAliases in the mesh's configuration",
                 severity=Severity.WARNING,
             )

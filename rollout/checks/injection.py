@@ -15,6 +15,7 @@ from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import (
     TLS_MODE_LABEL,
+    UNINITIALIZED,
     addressable,
     ambient,
     gateway,
@@ -84,7 +85,7 @@ def _uncaptured(pod: Pod) -> Iterator[Finding]:
     if why := uncaptured_because(pod):
         yield Finding(
             ref=pod.ref,
-            field="metadata.annotations",
+            field=f"metadata.{'labels' if why.startswith(UNINITIALIZED) else 'annotations'}",
             measured=f"inbound traffic is not captured, {why}",
             limit="captured by the sidecar",
             where=(f"belongs to {owner}",),
@@ -104,8 +105,10 @@ def _uncaptured(pod: Pod) -> Iterator[Finding]:
 
 
 def _capture(pod: Pod, why: str) -> str:
-    """The deed that brings the capture back: the annotation that turned it off goes."""
+    """The deed that brings the capture back: the annotation that turned it off goes, or the pod that was born wrong."""
     owner = workload(pod)
+    if why.startswith(UNINITIALIZED):
+        return f"kubectl delete pod {pod.name} -n {pod.namespace}"
     annotation, colon, _ = why.partition(":")
     if colon and annotation in pod.annotations:
         return patch_template(owner, "annotations", annotation, None)

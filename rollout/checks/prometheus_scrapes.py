@@ -1,9 +1,10 @@
 """No monitor or annotation has Prometheus scrape a port that STRICT closes.
 
-Why: Prometheus has no mesh certificate and calls pods by their address. A scrape of a container port in plain HTTP is
-refused under STRICT: the application's metrics go blank, and with them alerts and autoscaling. Ports 15020 and 15090 of
-the sidecar are not captured and stay readable. A Prometheus within the namespace can no longer be asked in plaintext,
-also by this tool.
+Why: Prometheus has no mesh certificate and calls pods by their address. A scrape of a container port in plain HTTP, or
+with TLS but no client certificate, is refused under STRICT: the application's metrics go blank, and with them alerts
+and autoscaling. With Istio's certificates it is the other way round: until the flip the proxy hands its TLS on to the
+application. Ports 15020 and 15090 of the sidecar are not captured and stay readable. A Prometheus within the namespace
+can no longer be asked in plaintext, also by this tool.
 
 Fix: scrape the merged metrics at 15020 (/stats/prometheus), give Prometheus Istio's certificates, or keep the metrics
 port PERMISSIVE and exempt that policy.
@@ -46,7 +47,7 @@ _QUERIED = frozenset({9090, 10902, 8428, 8481, 8080})
 
 def check(view: View) -> Findings:
     """One finding per endpoint of a monitor, annotated object or Prometheus whose port refuses plaintext then."""
-    policies = view.then.policies()
+    policies, before = view.then.policies(), view.now.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and injected(pod)]
     services = view.then.of(Service, view.target)
     service_monitors = [m for m in view.then.of(ServiceMonitor) if _reaches(m, view.target)]
@@ -56,14 +57,14 @@ def check(view: View) -> Findings:
         chosen = [s for s in services if service_monitor.spec.selector.matches(s.metadata.labels)]
         for place, endpoint in enumerate(service_monitor.spec.endpoints):
             hit = _first(_through(endpoint, chosen, backends), policies)
-            if hit is not None and endpoint.scheme != "https":
-                yield _monitored(service_monitor.ref, f"spec.endpoints[{place}]", *hit)
+            if hit is not None:
+                yield from _monitored(service_monitor.ref, f"spec.endpoints[{place}]", endpoint, before, *hit)
     for pod_monitor in pod_monitors:
         selected = [pod for pod in pods if pod_monitor.spec.selector.matches(pod.labels)]
         for place, endpoint in enumerate(pod_monitor.spec.pod_metrics_endpoints):
             hit = _first(_of_pods(endpoint, selected), policies)
-            if hit is not None and endpoint.scheme != "https":
-                yield _monitored(pod_monitor.ref, f"spec.podMetricsEndpoints[{place}]", *hit)
+            if hit is not None:
+                yield from _monitored(pod_monitor.ref, f"spec.podMetricsEndpoints[{place}]", endpoint, before, *hit)
     yield from _annotated(pods, services, backends, policies)
     yield from _servers(pods, policies)
     monitors = many(len(service_monitors) + len(pod_monitors), "monitor")
@@ -107,11 +108,34 @@ def _number(port: int | str, pod: Pod) -> int | None:
     return next((p.container_port for c in containers for p in c.ports if p.name == port), None)
 
 
-def _monitored(ref: Ref, field: str, pod: Pod, port: int) -> Finding:
+def _monitored(
+    ref: Ref, field: str, endpoint: MonitorEndpoint, before: Policies, pod: Pod, port: int
+) -> Iterator[Finding]:
+    tls = endpoint.scheme.lower() == "https"
+    if not tls or endpoint.tls_config is None or not endpoint.tls_config.certified:
+        yield _refused(ref, field, pod, port, "with TLS, but no client certificate" if tls else "in plain HTTP")
+    elif not strict(before, pod, port):
+        yield Finding(
+            ref=ref,
+            field=field,
+            measured=f"scrapes port {port} with a client certificate, which no proxy takes before the flip",
+            limit="plain HTTP until the flip, Istio's certificates from then on",
+            where=(
+                "a PERMISSIVE port hands TLS without Istio's ALPN on to the application",
+                f"for example {pod.ref} of {workload(pod)}",
+            ),
+            fix=f"change its scheme together with the flip, and back after an undo; or scrape port 15020 path "
+            f"/stats/prometheus in plain HTTP; or, when it may be blank meanwhile: --waive '{META.id}={ref}' "
+            "--reason TEXT",
+            severity=Severity.WARNING,
+        )
+
+
+def _refused(ref: Ref, field: str, pod: Pod, port: int, how: str) -> Finding:
     return Finding(
         ref=ref,
         field=field,
-        measured=f"scrapes port {port} in plain HTTP",
+        measured=f"scrapes port {port} {how}",
         limit="port 15020, or Istio's certificates",
         where=("refused under STRICT, and only `up` shows it", f"for example {pod.ref} of {workload(pod)}"),
         fix=f"scrape port 15020 path /stats/prometheus; or, when it may go blank: --waive '{META.id}={ref}' "

@@ -63,10 +63,10 @@ class Authorization:
     """All AuthorizationPolicies, indexed once. Those in dry run enforce nothing and are left out."""
 
     def __init__(
-        self, policies: Iterable[AuthorizationPolicy], root_namespace: str, trust_domain: str = _LOCAL
+        self, policies: Iterable[AuthorizationPolicy], root_namespace: str, trust_domains: tuple[str, ...] = (_LOCAL,)
     ) -> None:
         """Keep the selector-less ones apart and find the others by one of their labels."""
-        self._trust_domain = trust_domain
+        self._trust_domains = trust_domains
         self._root_namespace = root_namespace
         self._wide: dict[str, list[AuthorizationPolicy]] = {}
         self._by_label: dict[tuple[str, str, str], list[AuthorizationPolicy]] = {}
@@ -94,7 +94,7 @@ class Authorization:
 
     def decide(self, pod: Pod, request: Request) -> Decision:
         """What the pod's proxy does with a call."""
-        return decide(self.selecting(pod), request, self._trust_domain)
+        return decide(self.selecting(pod), request, self._trust_domains)
 
 
 def _selects(policy: AuthorizationPolicy, pod: Pod) -> bool:
@@ -106,15 +106,17 @@ def _selects(policy: AuthorizationPolicy, pod: Pod) -> bool:
     return policy.selector.items() <= pod.labels.items()
 
 
-def decide(policies: Iterable[AuthorizationPolicy], request: Request, trust_domain: str = _LOCAL) -> Decision:
+def decide(
+    policies: Iterable[AuthorizationPolicy], request: Request, trust_domains: tuple[str, ...] = (_LOCAL,)
+) -> Decision:
     """The decision of these policies, all of which select the workload."""
     selecting = tuple(policies)
-    asked = _first(selecting, Action.CUSTOM, request, trust_domain)
-    denied = _first(selecting, Action.DENY, request, trust_domain)
+    asked = _first(selecting, Action.CUSTOM, request, trust_domains)
+    denied = _first(selecting, Action.DENY, request, trust_domains)
     if denied is not None and denied.allowed:
         return _said(denied, "denied by", allowed=False)
     allowing = [policy for policy in selecting if policy.spec.action is Action.ALLOW]
-    allowed = _first(allowing, Action.ALLOW, request, trust_domain)
+    allowed = _first(allowing, Action.ALLOW, request, trust_domains)
     if allowing and allowed is None:
         return Decision(allowed=False, reason="no ALLOW policy has a rule for it", by=allowing[0].ref)
     if denied is not None:
@@ -133,14 +135,14 @@ def _said(match: Decision, words: str, *, allowed: bool | None) -> Decision:
 
 
 def _first(
-    policies: Iterable[AuthorizationPolicy], action: Action, request: Request, trust_domain: str
+    policies: Iterable[AuthorizationPolicy], action: Action, request: Request, trust_domains: tuple[str, ...]
 ) -> Decision | None:
     """The first rule that matches (`allowed` is True), else the first that may; None when none can."""
     perhaps: Decision | None = None
     for policy in policies:
         if policy.spec.action is action:
             for place, rule in enumerate(policy.spec.rules):
-                match = matches(policy, rule, request, trust_domain)
+                match = matches(policy, rule, request, trust_domains)
                 if match is True:
                     return Decision(allowed=True, reason="", by=policy.ref, rule=place)
                 if match is None and perhaps is None:
@@ -149,7 +151,7 @@ def _first(
 
 
 def matches(
-    policy: AuthorizationPolicy, rule: AuthorizationRule, request: Request, trust_domain: str = _LOCAL
+    policy: AuthorizationPolicy, rule: AuthorizationRule, request: Request, trust_domains: tuple[str, ...] = (_LOCAL,)
 ) -> bool | None:
     """Whether a rule is for this call; None where that depends on what is not known.
 
@@ -159,10 +161,10 @@ def matches(
         return False
     terms: list[bool | None] = []
     if rule.sources:
-        terms.append(_any(_source(item.source, policy.namespace, request, trust_domain) for item in rule.sources))
+        terms.append(_any(_source(item.source, policy.namespace, request, trust_domains) for item in rule.sources))
     if rule.operations:
         terms.append(_any(_operation(item.operation, request) for item in rule.operations))
-    terms += [_when(condition, policy.namespace, request, trust_domain) for condition in rule.when]
+    terms += [_when(condition, policy.namespace, request, trust_domains) for condition in rule.when]
     return _all(terms)
 
 
@@ -196,8 +198,8 @@ def identity_fields(rule: AuthorizationRule) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _source(source: Source, namespace: str, request: Request, trust_domain: str) -> bool | None:
-    who = _Identity(request.principal, namespace, trust_domain)
+def _source(source: Source, namespace: str, request: Request, trust_domains: tuple[str, ...]) -> bool | None:
+    who = _Identity(request.principal, namespace, trust_domains)
     unknown = None if request.http else True
     return _all(
         (
@@ -225,8 +227,8 @@ def _operation(operation: Operation, request: Request) -> bool | None:
     return _all(terms)
 
 
-def _when(condition: When, namespace: str, request: Request, trust_domain: str) -> bool | None:
-    who = _Identity(request.principal, namespace, trust_domain)
+def _when(condition: When, namespace: str, request: Request, trust_domains: tuple[str, ...]) -> bool | None:
+    who = _Identity(request.principal, namespace, trust_domains)
     port = None if request.port is None else str(request.port)
     if condition.key.startswith("request.") and not request.http:
         return True
@@ -246,13 +248,14 @@ class _Identity(msgspec.Struct, frozen=True):
 
     name: str | None
     policy_namespace: str
-    own_domain: str
+    own_domains: tuple[str, ...]
 
     def principal(self, pattern: str) -> bool | None:
-        """`cluster.local` in a policy stands for the mesh's own trust domain as well."""
+        """A domain of the mesh, or `cluster.local`, stands for all of the mesh's: the own one and its aliases."""
         spelled = {pattern}
-        if pattern.startswith(f"{_LOCAL}/"):
-            spelled.add(f"{self.own_domain}{pattern.removeprefix(_LOCAL)}")
+        domain, slash, rest = pattern.partition("/")
+        if slash and (domain == _LOCAL or any(_like(domain, own) for own in self.own_domains)):
+            spelled.update(f"{own}/{rest}" for own in self.own_domains)
         return _any(_like(each, self.name) for each in sorted(spelled))
 
     def namespace(self, pattern: str) -> bool | None:
@@ -265,6 +268,7 @@ class _Identity(msgspec.Struct, frozen=True):
         return _all(mine)
 
     def trust_domain(self, pattern: str) -> bool | None:
+        """As it is written: other than in principals Istio puts no alias in its place."""
         return _like(pattern, None if self.name is None else self.name.partition("/")[0])
 
     def _part(self, key: str) -> str | None:

@@ -24,6 +24,8 @@ REDIRECTION = "ambient.istio.io/redirection"
 INCLUDE_PORTS = "traffic.sidecar.istio.io/includeInboundPorts"
 EXCLUDE_PORTS = "traffic.sidecar.istio.io/excludeInboundPorts"
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
+#: istio-cni's repair marks pods with it whose redirection it could not set up (incidents.md 2).
+UNINITIALIZED = "cni.istio.io/uninitialized"
 #: Envoy's metrics, health and the agent: left out of the capture by the injection template.
 _NEVER_CAPTURED = frozenset({15020, 15021, 15090})
 _PROXYLESS = frozenset({"grpc-agent", "grpc-simple"})
@@ -104,6 +106,8 @@ def uncaptured_because(pod: Pod) -> str:
         return "sidecar.istio.io/interceptionMode: NONE"
     if not _included(pod):
         return f'{INCLUDE_PORTS}: ""'
+    if pod.labels.get(UNINITIALIZED) == "true":
+        return f"{UNINITIALIZED}: true"
     return ""
 
 
@@ -129,16 +133,16 @@ def _interception_mode(pod: Pod) -> str:
 
 def _included(pod: Pod) -> frozenset[str]:
     stated = pod.annotations.get(INCLUDE_PORTS)
-    return _ports(_argument(pod, "-b", "*") if stated is None else stated)
+    return _ports(argument(pod, "-b", "*") if stated is None else stated)
 
 
 def _excluded(pod: Pod) -> frozenset[str]:
     stated = pod.annotations.get(EXCLUDE_PORTS, "")
-    return _ports(stated) | _ports(_argument(pod, "-d", ""))
+    return _ports(stated) | _ports(argument(pod, "-d"))
 
 
-def _argument(pod: Pod, flag: str, default: str) -> str:
-    """What the injector passed to istio-iptables: there the mesh-wide defaults are seen, too."""
+def argument(pod: Pod, flag: str, default: str = "") -> str:
+    """What the injector passed to istio-iptables with this flag: there the mesh-wide defaults are seen, too."""
     for container in pod.spec.init_containers:
         if container.name in ("istio-init", "istio-validation") and flag in container.args[:-1]:
             return container.args[container.args.index(flag) + 1]

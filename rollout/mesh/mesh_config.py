@@ -37,6 +37,7 @@ def parse(configmap: ConfigMap) -> MeshConfig:
             root_namespace=str(mesh.get("rootNamespace") or configmap.namespace or default.root_namespace),
             enable_auto_mtls=mesh.get("enableAutoMtls") is not False,
             trust_domain=str(mesh.get("trustDomain") or default.trust_domain),
+            trust_domain_aliases=_names(mesh.get("trustDomainAliases")),
             drain_seconds=seconds(proxy.get("drainDuration", "45s")),
             status_port=int(proxy.get("statusPort") or default.status_port),
             default_destination_rule_export_to=tuple(mesh.get("defaultDestinationRuleExportTo") or ("*",)),
@@ -90,6 +91,13 @@ def _rewrites(injector: ConfigMap | None) -> bool:
         return values.get("sidecarInjectorWebhook", {}).get("rewriteAppHTTPProbe", True) is not False
     except (ValueError, AttributeError) as error:
         raise _unreadable(injector, str(error)) from error
+
+
+def _names(value: object) -> tuple[str, ...]:
+    """A list of names; a single text would fall apart into its letters, and matches nothing in Istio either."""
+    if value is not None and not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return tuple(str(each) for each in value or ())
 
 
 def _mapping(configmap: ConfigMap, key: str, text: str) -> dict[str, Any]:

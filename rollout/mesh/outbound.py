@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from rollout.model.kubernetes import Pod
+from rollout.mesh.injection import argument
+from rollout.model.kubernetes import Container, Pod
 
 _PREFIX = "traffic.sidecar.istio.io/"
 EXCLUDE_PORTS = f"{_PREFIX}excludeOutboundPorts"
@@ -55,24 +56,25 @@ def exclusions(pod: Pod) -> Exclusions:
     )
 
 
+def early(pod: Pod) -> tuple[Container, ...]:
+    """The init containers that run before istio-init turns the traffic round: what they send is plaintext.
+
+    With a native sidecar istio-init comes first, with istio-cni there is none and they reach nobody in any mode.
+    """
+    names = [container.name for container in pod.spec.init_containers]
+    return pod.spec.init_containers[: names.index("istio-init")] if "istio-init" in names else ()
+
+
 def _ranges(pod: Pod) -> frozenset[str]:
-    if pod.annotations.get(INCLUDE_RANGES) is None and not _written(pod, INCLUDE_RANGES):
+    if pod.annotations.get(INCLUDE_RANGES) is None and not argument(pod, _FLAGS[INCLUDE_RANGES]):
         return frozenset({"*"})
     return _stated(pod, INCLUDE_RANGES)
 
 
 def _stated(pod: Pod, annotation: str) -> frozenset[str]:
     text = pod.annotations.get(annotation)
-    found = _written(pod, annotation) if text is None else text
+    found = argument(pod, _FLAGS[annotation]) if text is None else text
     return frozenset(part.strip() for part in found.split(",") if part.strip())
-
-
-def _written(pod: Pod, annotation: str) -> str:
-    flag = _FLAGS[annotation]
-    for container in pod.spec.init_containers:
-        if container.name in ("istio-init", "istio-validation") and flag in container.args[:-1]:
-            return container.args[container.args.index(flag) + 1]
-    return ""
 
 
 def _within(ranges: Iterable[str], address: str) -> bool:

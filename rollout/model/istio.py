@@ -232,7 +232,13 @@ class MeshConfig(msgspec.Struct, frozen=True):
     root_namespace: str = "istio-system"
     enable_auto_mtls: bool = True
     trust_domain: str = "cluster.local"
+    trust_domain_aliases: tuple[str, ...] = ()
     drain_seconds: float = 45.0
     rewrite_probes: bool = True
     status_port: int = 15020
     default_destination_rule_export_to: tuple[str, ...] = ("*",)
+
+    @property
+    def trust_domains(self) -> tuple[str, ...]:
+        """Its own first: callers of any of these are the mesh's (istio.md 2.3)."""
+        return (self.trust_domain, *self.trust_domain_aliases)

@@ -156,7 +156,7 @@ def _reaches(monitor: ServiceMonitor | PodMonitor, target: _Target) -> bool:
 
 
 def _api_server(target: _Target, clues: Clues) -> Iterator[Suspect]:
-    fix = "kube-apiserver has no sidecar: leave the port out with traffic.sidecar.istio.io/excludeInboundPorts"
+    fix = "kube-apiserver has no sidecar: keep the container port that it calls PERMISSIVE, and exempt that policy"
     for what, reference in _called_by_api_server(clues):
         if reference.namespace == target.namespace and reference.name in target.names:
             yield Suspect("kube-apiserver", f"{what} calls {reference.namespace}/{reference.name}", fix)

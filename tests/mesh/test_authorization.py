@@ -63,6 +63,12 @@ def _pod(namespace: str = "production", **labels: str) -> Pod:
         (_from(principals=["cluster.local/ns/shop/*"]), Request(principal=WEB), True),
         (_from(principals=[WEB]), Request(principal="prod.example/ns/shop/sa/web"), True),
         (_from(principals=["old.example/ns/shop/sa/web"]), Request(principal=WEB), False),
+        (_from(principals=[WEB]), Request(principal="was.example/ns/shop/sa/web"), True),
+        (_from(principals=["was.example/ns/shop/*"]), Request(principal="prod.example/ns/shop/sa/web"), True),
+        (_from(principals=["*s.example/ns/shop/sa/web"]), Request(principal="prod.example/ns/shop/sa/web"), True),
+        (_from(principals=["old.example/ns/shop/sa/web"]), Request(principal="was.example/ns/shop/sa/web"), False),
+        (_from(notPrincipals=["prod.example/ns/shop/sa/web"]), Request(principal="was.example/ns/shop/sa/web"), False),
+        (_from(trustDomains=["prod.example"]), Request(principal="was.example/ns/shop/sa/web"), False),
         (_from(notPrincipals=["*"]), Request(principal=""), True),
         (_from(notPrincipals=["*"]), Request(principal=WEB), False),
         (_from(namespaces=["shop"]), Request(principal=WEB), True),
@@ -109,7 +115,7 @@ def _pod(namespace: str = "production", **labels: str) -> Pod:
 )
 def test_a_rule_matches(rule: AuthorizationRule, request_: Request, expected: bool | None) -> None:
     """True, False, or None where the question does not say."""
-    assert expected is matches(_policy(), rule, request_, "prod.example")
+    assert expected is matches(_policy(), rule, request_, ("prod.example", "was.example"))
 
 
 @pytest.mark.parametrize(

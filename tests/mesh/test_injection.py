@@ -102,6 +102,8 @@ def test_finished_and_deleted_pods_are_not_live(pod: MakePod) -> None:
             'traffic.sidecar.istio.io/includeInboundPorts: ""',
         ),
         ({"init": [{"name": "setup", "args": ["-b", ""]}]}, ""),
+        ({"labels": {"cni.istio.io/uninitialized": "true"}}, "cni.istio.io/uninitialized: true"),
+        ({"labels": {"cni.istio.io/uninitialized": "false"}}, ""),
     ],
 )
 def test_capture_is_lost_for_a_named_reason(pod: MakePod, change: dict[str, Any], why: str) -> None:

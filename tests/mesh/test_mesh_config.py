@@ -18,6 +18,7 @@ MESH = """
 rootNamespace: istio-config
 enableAutoMtls: false
 trustDomain: corp.example
+trustDomainAliases: [old.example]
 defaultConfig:
   drainDuration: 1m30s
   statusPort: 15999
@@ -39,10 +40,16 @@ def test_what_is_written_is_read() -> None:
         root_namespace="istio-config",
         enable_auto_mtls=False,
         trust_domain="corp.example",
+        trust_domain_aliases=("old.example",),
         drain_seconds=90.0,
         status_port=15999,
         default_destination_rule_export_to=(".",),
     )
+
+
+def test_the_trust_domains_begin_with_the_meshs_own() -> None:
+    """Its aliases are the same mesh."""
+    assert parse(_map(mesh=MESH)).trust_domains == ("corp.example", "old.example")
 
 
 def test_the_root_namespace_is_the_control_planes_own_by_default() -> None:
@@ -58,6 +65,7 @@ def test_the_root_namespace_is_the_control_planes_own_by_default() -> None:
         "defaultConfig: {drainDuration: soon}",
         "defaultConfig: text",
         "defaultConfig: {statusPort: x}",
+        "trustDomainAliases: old.example",
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_object(mesh: str) -> None:

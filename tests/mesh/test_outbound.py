@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.mesh.outbound import EXCLUDE_PORTS, EXCLUDE_RANGES, INCLUDE_PORTS, INCLUDE_RANGES, exclusions
+from rollout.mesh.outbound import EXCLUDE_PORTS, EXCLUDE_RANGES, INCLUDE_PORTS, INCLUDE_RANGES, early, exclusions
 from rollout.model.kubernetes import Pod
 
 CLUSTER_IP = ("10.96.1.1",)
@@ -60,3 +60,19 @@ def test_the_meshs_defaults_are_seen_where_the_injector_wrote_them(
     assert expected == exclusions(pod(init=init)).reason(8080, CLUSTER_IP)
     stated = {INCLUDE_RANGES: "*", EXCLUDE_RANGES: "", EXCLUDE_PORTS: "", INCLUDE_PORTS: ""}
     assert exclusions(pod(init=init, annotations=stated)).none
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["wait", "migrate", "istio-init"], ("wait", "migrate")),
+        (["istio-init", "istio-proxy", "migrate"], ()),
+        (["istio-validation", "migrate"], ()),
+        ([], ()),
+    ],
+)
+def test_only_what_runs_before_the_redirection_sends_plaintext(
+    pod: Callable[..., Pod], names: list[str], expected: tuple[str, ...]
+) -> None:
+    """A classic sidecar's comes last, a native one's first, and istio-cni's before all of them."""
+    assert expected == tuple(container.name for container in early(pod(init=[{"name": name} for name in names])))

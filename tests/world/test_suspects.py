@@ -69,6 +69,9 @@ def test_suspects_come_in_the_order_of_likelihood() -> None:
         "the kubelet",
         "CronJob batch/report",
     ]
+    assert found[2].fix == (
+        "kube-apiserver has no sidecar: keep the container port that it calls PERMISSIVE, and exempt that policy"
+    )
     assert found[0].because == "Ingress production/shop shop.example.com/ leads to orders:80"
     assert "p4ss" not in found[4].because
     assert "abc" not in found[4].because

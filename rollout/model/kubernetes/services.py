@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from rollout.model.kubernetes.meta import LabelSelector, Object, Resource, Value
@@ -115,6 +117,18 @@ class Ingress(Object, frozen=True):
     spec: IngressSpec = IngressSpec()
 
 
+class MonitorTLS(Value, frozen=True):
+    """tlsConfig of an endpoint: a client certificate is a file of Prometheus' or a key of a Secret or ConfigMap."""
+
+    cert_file: str = ""
+    cert: dict[str, Any] | None = None
+
+    @property
+    def certified(self) -> bool:
+        """Prometheus shows a certificate of its own."""
+        return bool(self.cert_file or self.cert)
+
+
 class MonitorEndpoint(Value, frozen=True):
     """endpoints[] of a ServiceMonitor, podMetricsEndpoints[] of a PodMonitor."""
 
@@ -122,6 +136,7 @@ class MonitorEndpoint(Value, frozen=True):
     target_port: int | str | None = None
     path: str = ""
     scheme: str = ""
+    tls_config: MonitorTLS | None = None
 
 
 class NamespaceSelector(Value, frozen=True):
