@@ -130,7 +130,7 @@ def of_namespace(
 
 
 def _authorization(world: World, mesh: MeshConfig) -> Authorization:
-    return Authorization(world.of(AuthorizationPolicy), mesh.root_namespace, mesh.trust_domain)
+    return Authorization(world.of(AuthorizationPolicy), mesh.root_namespace, mesh.trust_domains)
 
 
 def _selecting(rules: Authorization, pod: Pod) -> list[str]:
