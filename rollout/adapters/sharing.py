@@ -22,6 +22,7 @@ class Shared:
     def __init__(self) -> None:
         """Nothing yet."""
         self._known: dict[object, object] = {}
+        self._maps: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def page(self, objects: Sequence[T]) -> Sequence[T]:
         """The same objects; pods with the parts that earlier ones brought."""
@@ -48,4 +49,4 @@ class Shared:
         return self._known.setdefault(part, part)  # type: ignore[return-value]
 
     def _map(self, part: dict[str, str]) -> dict[str, str]:
-        return self._known.setdefault(tuple(part.items()), part)  # type: ignore[return-value]
+        return self._maps.setdefault(tuple(part.items()), part)

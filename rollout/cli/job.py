@@ -25,10 +25,12 @@ from rollout.record.spec import Origin
 HOME = "rollout"
 #: Flags of `migrate` that go on to the Job as they are, by how they are written.
 VALUES = ("permissive_since", "reason", "max_rate", "until", "max_duration", "metrics_match")
-SWITCHES = ("allow_idle", "allow_system", "override_owner")
+SWITCHES = ("allow_idle", "allow_system", "override_owner", "short_evidence", "accept_slow_rollback")
 REPEATED = ("waive", "exempt", "fixed")
 #: Flags of `migrate` that the Job sets itself, and those that become files.
 SET, FILES = ("require_guard", "on_stop"), ("playbook", "extra_vars")
+#: A Job has no working copy; what is to be committed stands in its log.
+LOCAL = ("repo",)
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _PROXIED = re.compile(r"(?:(https?):)?([a-z0-9-]+)\.([a-z0-9-]+):([a-z0-9-]+)(?:/\S*)?")
@@ -37,6 +39,8 @@ _KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 def job(args: Any) -> int:
     """Print the manifests, or apply them."""
+    if args.repo:
+        raise UsageError("a Job has no working copy to edit", where="--repo", next="commit what its log proposes")
     if args.print:
         named = [name for name in args.namespaces if not _NAME.fullmatch(name)]
         if named:

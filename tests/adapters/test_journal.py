@@ -14,7 +14,7 @@ from rollout.adapters.configmap import label
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.memory import MemoryJournal
 from rollout.adapters.mirror import state_folder
-from rollout.errors import Exists, NotFound, NotOurs, Overloaded, RecordError, Rejected, Unreachable
+from rollout.errors import Exists, Forbidden, NotFound, NotOurs, Overloaded, RecordError, Rejected, Unreachable
 from rollout.model.judgement import Verdict
 from rollout.ports import Heard, Journal
 from rollout.record.events import (
@@ -488,3 +488,45 @@ def test_a_memory_journal_keeps_facts_and_notes() -> None:
         memory.create(started())
     with pytest.raises(NotFound):
         memory.load("nosuch", NS)
+
+
+def test_what_somebody_else_wrote_to_is_told_by_one_list(cluster: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Of many runs, those whose version is not the one that this process left; a few are simply read."""
+    made = ConfigMapJournal(cluster, tmp_path)
+    runs = [f"production-20260302-100{n}-b4" for n in range(5)]
+    for run in runs:
+        made.create(started(run))
+    lists: list[str] = []
+    listed = cluster.list
+
+    def noted(*args: Any, **options: Any) -> Any:
+        lists.append(options["namespace"])
+        return listed(*args, **options)
+
+    monkeypatch.setattr(cluster, "list", noted)
+    pairs = [(run, NS) for run in runs]
+    assert made.moved(pairs) == frozenset()
+    ConfigMapJournal(cluster, tmp_path / "other").request(runs[1], NS, stop())
+    assert made.moved(pairs) == {runs[1]}
+    assert lists == [NS, NS]
+    assert made.moved(pairs[2:4]) == {runs[2], runs[3]}
+    del cluster.objects["ConfigMap", NS, f"rollout-{runs[4]}"]
+    assert made.moved(pairs) == {runs[1], runs[4]}
+    assert len(lists) == 3
+
+
+def test_where_journals_cannot_be_listed_each_is_read(cluster: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """A missing right is asked about once; an outage is not held against the list."""
+    made = ConfigMapJournal(cluster, tmp_path)
+    pairs = [(f"production-20260302-100{n}-b4", NS) for n in range(5)]
+    for run, _ in pairs:
+        made.create(started(run))
+    errors: list[Exception] = [Unreachable("timeout"), Forbidden("403")]
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(cluster, "list", refuse)
+    for _ in range(3):
+        assert made.moved(pairs) == {run for run, _ in pairs}
+    assert errors == []

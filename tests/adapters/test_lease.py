@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.lease import KubernetesLease
+from rollout.adapters.lease import KubernetesLease, LeaseObject
 from rollout.errors import NotOurs, Unreachable
 from rollout.ports import Lease
 
@@ -173,3 +173,27 @@ def test_it_may_lie_in_another_namespace(cluster: Any, clock: Hand) -> None:
     assert re.match(
         r"ana@host/", cluster.objects["Lease", "rollout-state", "rollout-production"]["spec"]["holderIdentity"]
     )
+
+
+def test_a_renewal_reads_nothing_while_nobody_else_writes(cluster: Any, clock: Hand, monkeypatch: Any) -> None:
+    """The version of our own last write is the fence; after somebody's write it is read again."""
+    port = lease(cluster, clock)
+    port.acquire("production", "run-1")
+    reads: list[str] = []
+    get = cluster.get
+
+    def noted(*args: Any) -> Any:
+        reads.append(args[2])
+        return get(*args)
+
+    monkeypatch.setattr(cluster, "get", noted)
+    for _ in range(3):
+        clock.go(11)
+        port.renew("production", "run-1")
+    assert reads == []
+    assert cluster.objects[KEY]["spec"]["renewTime"] == "2026-03-02T10:00:33.000000Z"
+    cluster.patch(LeaseObject, "production", "rollout-production", {"metadata": {"labels": {"seen": "by-ana"}}})
+    clock.go(11)
+    port.renew("production", "run-1")
+    assert reads == ["rollout-production"]
+    assert cluster.objects[KEY]["spec"]["renewTime"] == "2026-03-02T10:00:44.000000Z"

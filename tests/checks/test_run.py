@@ -230,3 +230,52 @@ def test_an_unknown_check_is_waived_by_that_word_but_never_the_evidence(
     assert status is result.status
     accepted = [f.measured for f in result.findings if f.waived]
     assert (["unknown: a broken answer"] if status is Status.WARNING else []) == accepted
+
+
+def test_a_check_is_asked_once_for_the_same_answers(run_one: Run) -> None:
+    """By whichever state; after another change, or when the kind was read again, it is asked anew."""
+    asked: list[str] = []
+
+    def judge(view: View) -> Findings:
+        asked.append(view.target)
+        yield from ()
+        return f"{len(view.then.of(PeerAuthentication))} policies"
+
+    view = _view()
+    same = View(now=view._worlds[0], then=view._worlds[1], target="production")
+    assert run_one(judge, view=view) == run_one(judge, view=same)
+    assert len(asked) == 1
+    assert (
+        run_one(judge, view=View(now=view._worlds[0], then=view._worlds[0], target="production")).reason == "0 policies"
+    )
+    run_one(judge)
+    assert len(asked) == 3
+
+
+def test_what_reads_traffic_is_asked_every_time(run_one: Run) -> None:
+    """The evidence is none of the world's answers."""
+    asked: list[str] = []
+
+    def judge(view: View) -> Findings:
+        asked.append(view.target)
+        yield from ()
+        return ""
+
+    view = _view()
+    for _ in range(2):
+        run_one(judge, view=view, reads=(PeerAuthentication, Evidence))
+    assert len(asked) == 2
+
+
+def test_what_a_function_makes_of_a_kind_is_made_once() -> None:
+    """For all namespaces; and anew of the policies after a change."""
+    made: list[int] = []
+
+    def count(objects: tuple[object, ...]) -> int:
+        made.append(len(objects))
+        return len(objects)
+
+    view = _view()
+    assert [view.then.derived(Service, count), view.now.derived(Service, count)] == [0, 0]
+    assert made == [0]
+    assert view.then.derived(PeerAuthentication, count) == 1

@@ -70,7 +70,7 @@ def test_every_flag_of_an_assignment_is_passed_on(capsys: pytest.CaptureFixture[
     """A new flag of `migrate` has to be placed."""
     probe = argparse.ArgumentParser(add_help=False)
     _assignment(probe)
-    known = {*job.VALUES, *job.SWITCHES, *job.REPEATED, *job.SET, *job.FILES}
+    known = {*job.VALUES, *job.SWITCHES, *job.REPEATED, *job.SET, *job.FILES, *job.LOCAL}
     assert known == {action.dest for action in probe._actions}
     given = [
         *(
@@ -92,6 +92,7 @@ def test_every_flag_of_an_assignment_is_passed_on(capsys: pytest.CaptureFixture[
             "checking",
         ),
         *("--max-duration", "55m", "--metrics-match", 'cluster="eu1"', "--allow-idle", "--allow-system"),
+        *("--short-evidence", "--accept-slow-rollback"),
         *("--override-owner", "--prometheus-header", "X-Scope-OrgID=team"),
     ]
     flip, watch = (args_of(pod) for pod in pods(printed(capsys, *given)))
@@ -374,3 +375,9 @@ def test_all_and_a_name_do_not_go_together(capsys: pytest.CaptureFixture[str]) -
     """Which one was meant?"""
     assert main(["resume", "production", "--all"]) == 2
     assert "rollout resume production, or" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_job_has_no_working_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    """Said at once, and not by a Job that does something else."""
+    assert 2 == main(["job", "production", "--print", *PROMETHEUS, "--repo", "/mesh"])
+    assert "a Job has no working copy to edit" in capsys.readouterr().err

@@ -165,3 +165,30 @@ def test_a_ports_own_setting_takes_it_from_the_general_one(rule: Make) -> None:
     assert ports_of(general, settings, (80, 81)) == (81,)
     assert ports_of(own, settings, (80, 81)) == (80,)
     assert ports_of(general, (general,), (80, 81)) == (80, 81)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (),
+        ({"host": "orders", "namespace": "production"},),
+        ({"host": "*.local", "namespace": ROOT}, {"host": HOST, "namespace": "shop"}),
+        ({"host": "orders", "namespace": "production", "exportTo": ["billing"]},),
+        ({"host": "orders", "namespace": "production", "exportTo": ["."]}, {"host": "other", "namespace": "web"}),
+        ({"host": "*.production.svc.cluster.local", "namespace": ROOT, "exportTo": ["."]},),
+    ],
+)
+def test_clients_in_one_group_see_the_same_rules(rule: Make, rules: tuple[dict[str, Any], ...]) -> None:
+    """So that one stands for all: 200 namespaces without a rule for the host are one group."""
+    made = [
+        rule(spec.pop("host"), namespace=spec.pop("namespace"), name=f"r{number}", **spec)
+        for number, spec in enumerate(dict(item) for item in rules)
+    ]
+    clients = ["billing", ROOT, "ops", "production", "shop", "web"]
+    index = Rules(tuple(made), ROOT)
+    groups = index.alike(clients, HOST)
+    assert sorted(name for group in groups for name in group) == clients
+    for group in groups:
+        seen = {client: index.deciding(client, "production", HOST) for client in group}
+        assert all(found == seen[group[0]] for found in seen.values())
+    assert any("ops" in group and len(group) > 1 for group in groups)

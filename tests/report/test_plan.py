@@ -17,6 +17,7 @@ from rollout.record.spec import Exemption, Fixed, Spec
 from rollout.record.state import State
 from rollout.report import findings
 from rollout.report.layout import Style
+from rollout.report.overview import overview
 from rollout.report.text import header, plan, plans
 
 
@@ -300,3 +301,14 @@ def test_every_end_has_a_result_line(blocked: Run, end: Outcome) -> None:
     """With its exit code."""
     text = " ".join(plan(msgspec.structs.replace(blocked, outcome=end.name)))
     assert f"(exit {end.exit_code})" in text
+
+
+def test_the_table_names_what_stands_in_the_way(blocked: Run, unchanged: Run) -> None:
+    """One line a namespace: result, plaintext edges, the checks that block, the reasons that no check has."""
+    refused = msgspec.structs.replace(blocked, checks=(), evidence=None, blocked=("Istio is not installed",))
+    assert overview([blocked, unchanged, refused]) == [
+        "NAMESPACE   RESULT                PLAINTEXT  BLOCKED BY",
+        "production  blocked               1          plaintext-callers",
+        "production  enforced (unchanged)  -",
+        "production  blocked               -          Istio is not installed",
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import rollout.stages.gate
+import rollout.stages.guard
 import rollout.stages.verifying
 from rollout.adapters.kubernetes import KubernetesCluster
 from rollout.cli import main
@@ -31,7 +32,7 @@ GATES: dict[str, tuple[str, ModuleType | type, str, Callable[..., Any]]] = {
     "rights": ("no-right-to-undo", KubernetesCluster, "allowed", _yes),
     "owner": ("gitops-owned", rollout.stages.verifying, "foreign", _nothing),
     "refused namespaces": ("root-namespace", rollout.stages.verifying, "refused", _nothing),
-    "successor": ("nobody-picks-up", rollout.stages.verifying, "successor", _somebody),
+    "successor": ("nobody-picks-up", rollout.stages.guard, "successor", _somebody),
     "dry run of the undo": ("undo-refused", rollout.stages.gate, "refusal", _nothing),
 }
 

@@ -82,6 +82,29 @@ def test_the_missing_rights_are_named() -> None:
     assert _answer(Rights((patch, watch)), cluster) == (patch,)
 
 
+@pytest.mark.parametrize(
+    ("denied", "reviews"),
+    [((), 1), (("patch peerauthentications.security.istio.io in all namespaces",), 4)],
+)
+def test_a_right_that_holds_everywhere_is_asked_once(denied: tuple[str, ...], reviews: int) -> None:
+    """Where it does not, once for each namespace, and the missing one is named with its own."""
+
+    class Counting(FakeCluster):
+        asked = 0
+
+        def allowed(self, right: Right) -> bool:
+            self.asked += 1
+            return super().allowed(right)
+
+    rights = [Right("patch", PeerAuthentication.RESOURCE, name) for name in ("production", "payments", "shop")]
+    cluster = Counting()
+    cluster.denied = frozenset({*denied, *([str(rights[1])] if denied else [])})
+    reads = [Rights((right,)) for right in rights]
+    answers = collect(reads, cluster, LabMetrics(), NoAnalyzer(), World(), NOW)
+    assert [answers[read].value for read in reads] == [(), (rights[1],) if denied else (), ()]
+    assert cluster.asked == reviews
+
+
 @pytest.mark.parametrize("refusal", [Rejected("denied by kyverno"), Forbidden("denied by kyverno")])
 def test_a_refused_dry_run_gives_the_servers_words(refusal: Any) -> None:
     """An admission webhook may answer 403."""
@@ -238,6 +261,27 @@ def test_observations_of_many_namespaces_cost_the_queries_of_one() -> None:
     metrics.asked.clear()
     collect(reads[:1], cluster, metrics, NoAnalyzer(), World(), NOW)
     assert len(metrics.asked) == both
+
+
+def test_a_tick_asks_three_queries_and_the_time() -> None:
+    """Sight, the window, and the last interval; the clock is the fourth."""
+    metrics = _sighted(("production", "orders-7d9-abc"))
+    assert _answer(Observed("production", 120.0), FakeCluster(pod()), metrics).sight.full
+    assert len(metrics.asked) == 3
+
+
+def test_joint_queries_that_are_too_heavy_are_asked_one_by_one() -> None:
+    """With the same answer, also of the baseline's ranges."""
+    metrics, heavy = (_sighted(("production", "orders-7d9-abc")) for _ in range(2))
+    for each in (metrics, heavy):
+        _count(each, "istio_requests_total", istio_labels("web/shop"), 10)
+        _count(each, "istio_tcp_connections_opened_total", istio_labels("web/shop"), 1)
+    heavy.heaviest = lambda text: text.count("label_replace") > 1
+    for read in (Observed("production", 300.0), Before("production", 600.0)):
+        expected = _answer(read, FakeCluster(pod()), metrics)
+        assert expected == _answer(read, FakeCluster(pod()), heavy)
+        assert len(expected.edges) == 2
+    assert len(heavy.asked) > len(metrics.asked)
 
 
 @pytest.mark.parametrize("metric", ["envoy_server_uptime", "istio_build", "up"])
