@@ -83,6 +83,8 @@ class _Planned:
             if isinstance(step, Lacking):
                 return step.reads
             if isinstance(step, Move) and step.to is State.BLOCKED:
+                if unasked := _unasked(self.run, world):
+                    return unasked
                 world, self.run = _blocked(self.run, step, world, io, self._now, self._blocks)
             else:
                 world, self.run = _step(self.run, step, world, io, self._now, self._blocks)
@@ -143,26 +145,40 @@ def _blocked(run: Run, step: Move, world: World, io: IO, now: datetime, blocks: 
         return world, io.append(run, _finished(run, blocks, now))
     if came_from in (State.VERIFYING, State.PERMISSIVE, State.CONFIRMING, State.CHECKING):
         return world, io.append(run, Moved(t=now, from_=State.BLOCKED, to=following))
-    world, run = _previewed(run, world, io, now)
+    run = _previewed(run, world, io, now)
     return world, io.append(run, Moved(t=now, from_=State.BLOCKED, to=following))
 
 
-def _previewed(run: Run, world: World, io: IO, now: datetime) -> tuple[World, Run]:
-    """The flip that would be written if nothing blocked."""
+def _preview(run: Run, world: World) -> tuple[Change | None, tuple[DryRun, ...]]:
+    """The flip that would be written if nothing blocked, and what the server is asked about it.
+
+    Nothing, where the policy would have to be made PERMISSIVE first: the server cannot be asked about that.
+    """
     try:
-        world.need(Objects(PeerAuthentication))
         change = flip_change(run, world)
     except (Needs, KindUnreadable):
         change = None
+    as_it_is = World(world.readings)
+    if change is None or deciding(run, as_it_is) is None or relaxation(run, as_it_is) is not None:
+        return change, ()
+    return change, (DryRun(change), DryRun(change.inverse))
+
+
+def _unasked(run: Run, world: World) -> tuple[DryRun, ...]:
+    """What is to be read before a block can be recorded."""
+    if run.state is not State.ENFORCING:
+        return ()
+    return tuple(asked for asked in _preview(run, world)[1] if asked not in world.readings)
+
+
+def _previewed(run: Run, world: World, io: IO, now: datetime) -> Run:
+    """Record the flip that would be written if nothing blocked."""
+    change, asked = _preview(run, world)
     if change is None:
-        return world, run
-    if deciding(run, World(world.readings)) is None or relaxation(run, World(world.readings)) is not None:
-        accepted: tuple[str, ...] = (UNPROVEN,)
-    else:
-        world = io.read(world, [DryRun(change), DryRun(change.inverse)])
-        words = refusal(world, change) or refusal(world, change.inverse)
-        accepted = (f"server dry run: {words or 'both accepted'}",)
-    return world, io.append(run, Intended(t=now, change=change, accepted=accepted))
+        return run
+    words = next((said for dry_run in asked if (said := refusal(world, dry_run.change))), "")
+    accepted = f"server dry run: {words or 'both accepted'}" if asked else UNPROVEN
+    return io.append(run, Intended(t=now, change=change, accepted=(accepted,)))
 
 
 def _finished(run: Run, blocks: list[Outcome], now: datetime) -> Ended:

@@ -61,7 +61,8 @@ def collect(
         answers.update({read: Reading(now, value) for read, value in found.items()})
 
     keep({read: _objects(read, cluster) for read in wanted if isinstance(read, Objects)})
-    sources.learn(dict(answers))
+    if answers:
+        sources.learn(dict(answers))
     keep(_rights([read for read in wanted if isinstance(read, Rights)], cluster))
     for read in wanted:
         match read:

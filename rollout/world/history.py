@@ -86,7 +86,7 @@ class _History:
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
         blank, missed = self._attendance(sights)
-        mine = {read: self._proving(read, edges.get(read.namespace, ())) for read in self.reads}
+        mine = self._proving(edges)
         clues = self._clues(mine)
         jobs = self._batches()
         answers: dict[Traffic, Evidence | Unreadable] = {}
@@ -193,11 +193,24 @@ class _History:
         usable = self._usable(read)
         return tuple(time for time in times if any(low < time <= high for low, high in usable))
 
-    def _proving(self, read: Traffic, edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
-        """Without the plaintext of the time before: under DISABLE all of it was plaintext, and that says nothing."""
-        if not (read.holes or read.since) or all(edge.mutual for edge in edges):
-            return edges
-        scope = Scope((read.namespace,), read.match)
+    def _proving(self, edges: Mapping[str, tuple[Edge, ...]]) -> dict[Traffic, tuple[Edge, ...]]:
+        """Without the plaintext of the time before: under DISABLE all of it was plaintext, and that says nothing.
+
+        Namespaces with the same holes ask together.
+        """
+        mine = {read: edges.get(read.namespace, ()) for read in self.reads}
+        alike: dict[tuple[object, ...], list[Traffic]] = {}
+        for read, found in mine.items():
+            if (read.holes or read.since) and any(not edge.mutual for edge in found):
+                alike.setdefault((read.holes, read.since), []).append(read)
+        for reads in alike.values():
+            seen = self._plain(Scope(tuple(sorted(read.namespace for read in reads)), self.scope.match), reads[0])
+            for read in reads:
+                mine[read] = tuple(e for e in mine[read] if e.mutual or e.open or identity(e) in seen)
+        return mine
+
+    def _plain(self, scope: Scope, read: Traffic) -> set[EdgeId]:
+        """The plaintext edges of the time that counts for this read."""
         seen: set[EdgeId] = set()
         for low, high in self._usable(read):
             for family in Family:
@@ -209,7 +222,7 @@ class _History:
                         return [identity(edge_of(sample.labels, family)) for sample in answer.samples]
 
                     seen.update(halving(span, ask))
-        return tuple(edge for edge in edges if edge.mutual or edge.open or identity(edge) in seen)
+        return seen
 
     def _attendance(self, sights: Sights) -> tuple[dict[str, tuple[Span, ...]], dict[str, dict[str, float]]]:
         """Spans without any scrape, and the seconds that single pods missed, per namespace."""

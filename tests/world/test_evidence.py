@@ -203,6 +203,30 @@ def test_plaintext_of_the_time_before_proves_nothing() -> None:
     assert [str(edge.source) for edge in evidence.plaintext] == ["web/old"]
 
 
+def test_namespaces_with_the_same_clock_ask_together() -> None:
+    """And what one of them still does in plaintext is no edge of the other."""
+    since = NOW - timedelta(hours=12)
+    metrics = _mesh()
+    metrics.write(
+        "envoy_server_uptime",
+        {"namespace": "payments", "pod": "ledger-7d9-abc"},
+        [(t, 1.0) for t in scrapes(START - timedelta(hours=3), NOW, STEP)],
+    )
+    for target in ("production/orders", "payments/ledger"):
+        before = istio_labels("web/shop", target, connection_security_policy="none")
+        _calls(metrics, before, lambda t: _rising(min(t, since + timedelta(seconds=50))))
+    still = istio_labels("web/old", "payments/ledger", connection_security_policy="none")
+    _calls(metrics, still, lambda t: 1.0 + (t > since + timedelta(hours=2)))
+    cluster = FakeCluster(pod(), pod("ledger-7d9-abc", "payments", workload="ledger"))
+    reads = [Traffic(name, LOOK_BACK, since=since) for name in ("production", "payments")]
+    answers = collect(reads, cluster, metrics, NoAnalyzer(), World(), NOW)
+    both = len(metrics.asked)
+    assert [[str(e.source) for e in answers[read].value.plaintext] for read in reads] == [[], ["web/old"]]
+    metrics.asked.clear()
+    collect(reads[1:], cluster, metrics, NoAnalyzer(), World(), NOW)
+    assert len(metrics.asked) == both
+
+
 def test_a_workloads_clock_starts_at_its_creation() -> None:
     """A new Deployment has not yet met its weekly caller."""
     metrics = _mesh()
