@@ -158,6 +158,10 @@ class Metrics(Protocol):
         """Where it is, without credentials."""
         ...
 
+    def past(self) -> Metrics:
+        """Who knows the look-back: itself, unless history is kept elsewhere."""
+        ...
+
 
 class AnalyzerMessage(msgspec.Struct, frozen=True):
     """One finding of `istioctl analyze`."""

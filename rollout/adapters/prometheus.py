@@ -5,6 +5,7 @@ The bytes come from a `Source` (`prometheus_source`): straight from Prometheus, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -71,9 +72,10 @@ class _Payload(msgspec.Struct, frozen=True, rename="camel"):
 class PrometheusMetrics:
     """`ports.Metrics` over a source."""
 
-    def __init__(self, source: Source, sleep: Sleep) -> None:
-        """Keep them; `sleep` waits between tries."""
+    def __init__(self, source: Source, sleep: Sleep, more: Mapping[str, str] | None = None) -> None:
+        """Keep them; `sleep` waits between tries, `more` are parameters that go with every question."""
         self._source = source
+        self._more = dict(more or {})
         self._sleep = sleep
 
     def query(self, promql: str, at: datetime) -> Answer:
@@ -113,12 +115,16 @@ class PrometheusMetrics:
         """Where it is, without credentials."""
         return self._source.address()
 
+    def past(self) -> PrometheusMetrics:
+        """Itself."""
+        return self
+
     def close(self) -> None:
         """Close the connections."""
         self._source.close()
 
     def _ask(self, endpoint: str, params: dict[str, str], promql: str) -> tuple[_Data, tuple[str, ...]]:
-        reply: Reply = retrying(self._sleep)(lambda: self._answered(endpoint, params, promql))
+        reply: Reply = retrying(self._sleep)(lambda: self._answered(endpoint, {**params, **self._more}, promql))
         payload = _payload(reply, self.address())
         if payload.status != "success" or payload.data is None:
             raise _said(payload, 200, promql, self.address())

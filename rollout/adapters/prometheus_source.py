@@ -11,6 +11,7 @@ from rollout.adapters.retry import Sleep
 from rollout.errors import MetricsRefused, MetricsUnreachable, Unreachable, UsageError
 
 RawReply = Callable[[str, Sequence[tuple[str, str]]], tuple[int, bytes]]
+THANOS = {"dedup": "true", "max_source_resolution": "0s", "partial_response": "true"}
 _SERVICE = re.compile(
     r"(?:(?P<scheme>https?):)?(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+):(?P<port>[a-z0-9-]+)(?P<prefix>/\S*)?"
 )
@@ -26,6 +27,7 @@ def connect_metrics(
     verify: bool = True,
     headers: Mapping[str, str] | None = None,
     timeout: float = 30.0,
+    history: bool = False,
 ) -> PrometheusMetrics:
     """Prometheus at a URL, or (through the API server) at `SERVICE.NAMESPACE:PORT`.
 
@@ -38,16 +40,19 @@ def connect_metrics(
         verify: False accepts any certificate.
         headers: sent with every request, such as X-Scope-OrgID.
         timeout: seconds without a byte.
+        history: it may be a Thanos Querier, which is asked for raw, deduplicated samples, and says in a warning which
+            store is missing; Prometheus passes over such parameters.
 
     Raises:
         UsageError: it is neither form.
     """
+    more = THANOS if history else {}
     if re.match(r"https?://[^/]", address):
         from rollout.adapters.prometheus_direct import DirectSource
 
         trust = ca_file or verify
         direct = DirectSource(address, bearer_token=bearer_token, verify=trust, headers=headers or {}, timeout=timeout)
-        return PrometheusMetrics(direct, sleep)
+        return PrometheusMetrics(direct, sleep, more)
     match = _SERVICE.fullmatch(address)
     if match is None or raw_reply is None:
         raise UsageError(
@@ -55,7 +60,7 @@ def connect_metrics(
             limit="http://HOST:PORT, https://HOST/PREFIX or SERVICE.NAMESPACE:PORT",
             where="--prometheus",
         )
-    return PrometheusMetrics(ServiceSource(raw_reply, **match.groupdict(default="")), sleep)
+    return PrometheusMetrics(ServiceSource(raw_reply, **match.groupdict(default="")), sleep, more)
 
 
 def _printable(address: str) -> str:

@@ -13,6 +13,7 @@ _CLUSTER = {
     "context": "--context",
     "impersonate": "--as",
     "prometheus": "--prometheus",
+    "prometheus_history": "--prometheus-history",
     "prometheus_token": "--prometheus-token",
     "prometheus_ca": "--prometheus-ca",
     "istioctl": "--istioctl",

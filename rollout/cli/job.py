@@ -100,6 +100,7 @@ def runner(args: Any, names: list[str]) -> Runner:
         (args.prometheus_ca_secret, "--prometheus-ca-secret"),
     )
     access = _access(args)
+    past = [f"--prometheus-history={args.prometheus_history}"] if args.prometheus_history else []
     place = ["--state-namespace", args.state_namespace] if args.state_namespace else []
     only = [word for name in names for word in ("--namespace", name)]
     return Runner(
@@ -110,7 +111,7 @@ def runner(args: Any, names: list[str]) -> Runner:
         image=args.image,
         schedule=args.schedule,
         migrate=("migrate", *names, "--yes", "--require-guard", "--on-stop", "leave",
-                 f"--prometheus={args.prometheus}", *access, *place, *assigned, *_passed(args)),
+                 f"--prometheus={args.prometheus}", *past, *access, *place, *assigned, *_passed(args)),
         resume=("resume", "--all", *only, *access, *place),
         state_namespace=args.state_namespace,
         files=files,

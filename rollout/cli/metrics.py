@@ -13,15 +13,26 @@ from rollout.ports import Answer, RangeAnswer
 class NamedMetrics:
     """`ports.Metrics` over an address that may come late; without one every question is a sentence."""
 
-    def __init__(self, connect: Callable[[str], PrometheusMetrics], address: str) -> None:
-        """Connect at once where there is an address."""
+    def __init__(self, connect: Callable[[str, bool], PrometheusMetrics], address: str, history: str = "") -> None:
+        """Connect at once where there is an address; the flag of `connect` says that it is for the look-back."""
         self._connect = connect
-        self._inner = connect(address) if address else None
+        self._inner = connect(address, False) if address else None
+        self._past = connect(history, True) if history else None
 
-    def default(self, address: str) -> None:
-        """Use this one unless another was named."""
+    def default(self, address: str, history: str = "") -> None:
+        """Use these unless others were named."""
         if self._inner is None and address:
-            self._inner = self._connect(address)
+            self._inner = self._connect(address, False)
+        if self._past is None and history:
+            self._past = self._connect(history, True)
+
+    def past(self) -> PrometheusMetrics:
+        """Where the look-back is asked."""
+        return self._past or self._named()
+
+    def history(self) -> str:
+        """The address of the look-back's own Prometheus, '' without one."""
+        return self._past.address() if self._past else ""
 
     def query(self, promql: str, at: datetime) -> Answer:
         """Instant query."""
@@ -41,8 +52,9 @@ class NamedMetrics:
 
     def close(self) -> None:
         """Close its connections."""
-        if self._inner is not None:
-            self._inner.close()
+        for metrics in (self._inner, self._past):
+            if metrics is not None:
+                metrics.close()
 
     def _named(self) -> PrometheusMetrics:
         if self._inner is None:

@@ -109,6 +109,9 @@ def _cluster(made: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", 
     group.add_argument("--context", metavar="NAME")
     group.add_argument("--as", dest="impersonate", default="", metavar="USER", help="act as this user")
     group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="")
+    group.add_argument(
+        "--prometheus-history", metavar="ADDRESS", default="", help="who knows the look-back, e.g. Thanos"
+    )
     group.add_argument("--prometheus-token", metavar="FILE", help="file with a bearer token")
     group.add_argument("--prometheus-ca", metavar="FILE", help="CA bundle")
     group.add_argument("--prometheus-header", action="append", default=[], metavar="NAME=VALUE", help="e.g. a tenant")

@@ -91,7 +91,7 @@ def _driven(
     taken: list[Run] = []
     with p.stopper:
         for run in runs:
-            p.metrics.default(run.spec.origin.prometheus)
+            p.metrics.default(run.spec.origin.prometheus, run.spec.origin.history)
             onward = request is None if problems is None else run.onward
             try:
                 p.lease.acquire(run.spec.namespace, run.id, takeover=True)

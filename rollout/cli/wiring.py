@@ -97,6 +97,7 @@ class Ports(msgspec.Struct):
             istio=self.istio,
             user=self.identity.user,
             prometheus=self.metrics.address(),
+            history=self.metrics.history(),
             tool=__version__,
         )
 
@@ -194,8 +195,9 @@ def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Call
         )
     headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
     return NamedMetrics(
-        lambda address: connect_metrics(
+        lambda address, history: connect_metrics(
             address,
+            history=history,
             sleep=sleep,
             raw_reply=cluster.raw_reply,
             bearer_token=(lambda: _secret(args.prometheus_token)) if args.prometheus_token else "",
@@ -203,6 +205,7 @@ def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Call
             headers=headers,
         ),
         prometheus,
+        args.prometheus_history,
     )
 
 

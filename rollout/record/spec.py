@@ -80,6 +80,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     istio: str = ""
     user: str = ""
     prometheus: str = ""
+    history: str = ""
     tool: str = ""
 
 

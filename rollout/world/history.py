@@ -36,7 +36,7 @@ from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude
 from rollout.world.holes import Span, gaps, known_from, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
-from rollout.world.sight import proxies
+from rollout.world.sight import concerning, proxies
 from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of, wanted
 from rollout.world.sources import Sights, Sources, unreadable
 from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
@@ -53,6 +53,8 @@ SMALLEST = timedelta(minutes=30)
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
 SETTLE = timedelta(minutes=5)
+#: A store of history may know the newest hours late (an uploaded block holds two); the live Prometheus knows them.
+LAG = timedelta(hours=3)
 #: Less than this is no evidence, whatever was accepted.
 SHORTEST = timedelta(hours=1)
 
@@ -76,12 +78,13 @@ class _History:
         self.end = sources.at
         self.start = self.end - timedelta(seconds=reads[0].look_back)
         self.warnings: list[str] = []
+        self.past = sources.metrics.past()
 
     def answers(self) -> dict[Traffic, Evidence | Unreadable]:
         sights = self.sources.sights(self.scope.namespaces, self.scope.match)
         self.warnings.extend(sights.warnings)
         parts = [part for span in slices(self.start, self.end) for part in self._parts(span)]
-        edges = merge(parts, self._ask(queries.open_connections(self.scope)), self.end)
+        edges = merge(parts, self._ask(queries.open_connections(self.scope), live=True), self.end)
         unlabelled = {s.labels.get("namespace", "") for s in self._ask(queries.unlabelled(self.scope)).samples}
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
@@ -106,7 +109,7 @@ class _History:
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
-                warnings=tuple(dict.fromkeys(self.warnings)),
+                warnings=concerning(self.warnings, read.match),
                 query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
             )
             proven = conclude(read, self.end, known)
@@ -114,10 +117,19 @@ class _History:
             answers[asked] = msgspec.structs.replace(proven, warnings=said)
         return answers
 
-    def _ask(self, promql: str, at: datetime | None = None) -> Answer:
-        answer = self.sources.metrics.query(promql, at or self.end)
+    def _ask(self, promql: str, at: datetime | None = None, *, live: bool = False) -> Answer:
+        answer = (self.sources.metrics if live else self.past).query(promql, at or self.end)
         self.warnings.extend(answer.warnings)
         return answer
+
+    def _existing(self, scope: Scope, family: Family, end: datetime, wide: float, *, plaintext: bool = False) -> Answer:
+        """What was there in the `wide` seconds before `end`; a store of history may lag, so the newest hours twice."""
+        answer = self._ask(queries.existence(scope, family, wide, plaintext), end)
+        if self.past.address() == self.sources.metrics.address() or self.end - end >= LAG:
+            return answer
+        newest = min(wide, (LAG - (self.end - end)).total_seconds())
+        live = self._ask(queries.existence(scope, family, newest, plaintext), end, live=True)
+        return Answer((*answer.samples, *live.samples), answer.warnings)
 
     def _parts(self, span: Slice) -> Iterator[Part]:
         for family in Family:
@@ -125,7 +137,7 @@ class _History:
 
     def _part(self, span: Slice, family: Family) -> Part:
         wide = span.seconds + OVERLAP.total_seconds()
-        existing = self._ask(queries.existence(self.scope, family, wide), span.end)
+        existing = self._existing(self.scope, family, span.end, wide)
         volume = self._ask(queries.volume(self.scope, family, span.seconds), span.end)
         return Part(span, family, existing, volume)
 
@@ -146,11 +158,13 @@ class _History:
     def _sighted(self, span: Slice, family: Family, promql: str) -> list[tuple[EdgeId, datetime]]:
         hours = max(1, round(span.seconds / HOUR.total_seconds()))
         first = span.end - (hours - 1) * HOUR
-        answer = self.sources.metrics.query_range(promql, first, span.end, HOUR.total_seconds())
-        self.warnings.extend(answer.warnings)
-        return [
-            (identity(edge_of(series.labels, family)), time) for series in answer.series for time, _ in series.points
-        ]
+        answers = [self.past.query_range(promql, first, span.end, HOUR.total_seconds())]
+        newest = max(first, self.end - LAG)
+        if self.past.address() != self.sources.metrics.address() and newest <= span.end:
+            answers.append(self.sources.metrics.query_range(promql, newest, span.end, HOUR.total_seconds()))
+        self.warnings.extend(warning for answer in answers for warning in answer.warnings)
+        every = [series for answer in answers for series in answer.series]
+        return [(identity(edge_of(series.labels, family)), time) for series in every for time, _ in series.points]
 
     def _ends(
         self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
@@ -164,7 +178,8 @@ class _History:
                 promql = queries.existence(scope, family, SCRAPES * step, True)
                 first = hour - HOUR + timedelta(seconds=step)
                 try:
-                    answer = self.sources.metrics.query_range(promql, first, hour, step)
+                    where = self.sources.metrics if self.end - hour < LAG - HOUR else self.past
+                    answer = where.query_range(promql, first, hour, step)
                 except QueryTooHeavy:  # then the hour is close enough
                     continue
                 self.warnings.extend(answer.warnings)
@@ -218,7 +233,7 @@ class _History:
 
                     def ask(part: Slice, family: Family = family, low: datetime = low) -> list[EdgeId]:
                         wide = (part.end - max(low, part.start - OVERLAP)).total_seconds()
-                        answer = self._ask(queries.existence(scope, family, wide, True), part.end)
+                        answer = self._existing(scope, family, part.end, wide, plaintext=True)
                         return [identity(edge_of(sample.labels, family)) for sample in answer.samples]
 
                     seen.update(halving(span, ask))
@@ -241,7 +256,7 @@ class _History:
 
     def _gaps(self, scope: Scope, metric: SightMetric) -> dict[str, tuple[Span, ...]]:
         step = max(STEP, (self.end - self.start).total_seconds() / 5000)
-        answer = self.sources.metrics.query_range(queries.presence(scope, metric), self.start, self.end, step)
+        answer = self.past.query_range(queries.presence(scope, metric), self.start, self.end, step)
         self.warnings.extend(answer.warnings)
         times = {series.labels.get("namespace", ""): [time for time, _ in series.points] for series in answer.series}
         between = timedelta(seconds=step)

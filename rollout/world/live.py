@@ -20,7 +20,7 @@ from rollout.world.baseline import fold_apis, fold_baseline, fold_scaling, fold_
 from rollout.world.beside import failures, webhooks
 from rollout.world.queries import Counter, Scope
 from rollout.world.reads import Before, Observed, Propagation, PropagationAnswer
-from rollout.world.sight import DISCOVERY, by_pod, proxies
+from rollout.world.sight import DISCOVERY, by_pod, concerning, proxies
 from rollout.world.sources import Sources, unreadable
 from rollout.world.watch import Fold, Rows
 from rollout.world.world import Unreadable
@@ -70,7 +70,7 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
         # Two intervals hold two samples, and so the increase of the last interval.
         latest, _ = _tables(RECENT, scope, 2 * max(sight.interval for sight in sights.of.values()), sources)
         recent = Fold(scope.namespaces, addresses).take(latest)
-        said = tuple(dict.fromkeys((*sights.warnings, *warnings)))
+        said = concerning((*sights.warnings, *warnings), scope.match)
         found = {}
         for item in reads:
             name = item.namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +12,8 @@ from rollout.model.traffic import Sight
 from rollout.ports import Sample
 from rollout.world.queries import SightMetric
 
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL_SETS = re.compile(r"\{([^{}]*)\}")
 #: Service discovery finds a new pod only after a while; until then its silence says nothing.
 DISCOVERY = 30.0
 #: Until a namespace was measured.
@@ -74,6 +77,23 @@ def sight_of(
 def partial_answer(warnings: Iterable[str]) -> str:
     """The warning that says that data is missing, '' for none; PromQL's own annotations say nothing of the kind."""
     return next((w for w in warnings if not w.lower().startswith(("promql info", "promql warning"))), "")
+
+
+def concerning(warnings: Iterable[str], match: str) -> tuple[str, ...]:
+    """The warnings without those of a store that is provably not ours.
+
+    Thanos names the labels of a store that did not answer. Where each of them contradicts one of our own matchers
+    (`cluster="eu1"`), nothing of ours is missing.
+    """
+    ours = dict(_LABEL.findall(match))
+    return tuple(dict.fromkeys(w for w in warnings if not _foreign(w, ours)))
+
+
+def _foreign(warning: str, ours: Mapping[str, str]) -> bool:
+    stores = _LABEL_SETS.findall(warning.partition("LabelSets:")[2])
+    return bool(ours and stores) and all(
+        any(ours.get(name, value) != value for name, value in _LABEL.findall(store)) for store in stores
+    )
 
 
 def by_pod(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:

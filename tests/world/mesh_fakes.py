@@ -15,7 +15,7 @@ from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
 from rollout.lab.prometheus import Prometheus
 from rollout.lab.promql import MemoryStorage
 from rollout.model.kubernetes import Deployment, Object, Pod, Resource
-from rollout.ports import AnalyzerMessage, Answer, Identity, RangeAnswer, Right, Sample, Series
+from rollout.ports import AnalyzerMessage, Answer, Identity, Metrics, RangeAnswer, Right, Sample, Series
 
 T = TypeVar("T", bound=Object)
 
@@ -27,8 +27,10 @@ INTERVAL = 30
 class LabMetrics:
     """The Metrics port over the lab's evaluator; counts what it is asked, and can refuse."""
 
-    def __init__(self, now: datetime = NOW) -> None:
+    def __init__(self, now: datetime = NOW, name: str = "lab") -> None:
         """Without samples."""
+        self.name = name
+        self.history: Metrics | None = None
         self.storage = MemoryStorage()
         self.time = now
         self.asked: list[str] = []
@@ -72,9 +74,13 @@ class LabMetrics:
             raise self.fails
         return self.time
 
+    def past(self) -> Metrics:
+        """Itself, unless the test names another."""
+        return self.history or self
+
     def address(self) -> str:
-        """No address."""
-        return "lab"
+        """Its name."""
+        return self.name
 
 
 def _time(seconds: float) -> datetime:
