@@ -110,7 +110,7 @@ def _cluster(made: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", 
     group.add_argument("--as", dest="impersonate", default="", metavar="USER", help="act as this user")
     group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="")
     group.add_argument(
-        "--prometheus-history", metavar="ADDRESS", default="", help="who knows the look-back, e.g. Thanos"
+        "--prometheus-history", metavar="ADDRESS", default="", help="for the look-back, e.g. Thanos"
     )
     group.add_argument("--prometheus-token", metavar="FILE", help="file with a bearer token")
     group.add_argument("--prometheus-ca", metavar="FILE", help="CA bundle")
