@@ -6,15 +6,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 import pytest
 
+from rollout.adapters.journal import ConfigMapJournal
 from rollout.errors import Conflict, Exists, NotFound, Rejected, Unreachable
 from rollout.model.kubernetes import Object
 from rollout.ports import Identity, Right
+from tests.adapters.journals import started
 
 T = TypeVar("T", bound=Object)
 
@@ -241,3 +244,11 @@ def new_cluster() -> type[DictCluster]:
 def cluster() -> DictCluster:
     """A cluster that is a dict."""
     return DictCluster()
+
+
+@pytest.fixture
+def journal(cluster: Any, tmp_path: Path) -> ConfigMapJournal:
+    """A journal with one run that has begun."""
+    made = ConfigMapJournal(cluster, tmp_path)
+    made.create(started())
+    return made

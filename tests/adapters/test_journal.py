@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import json
 import stat
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rollout.adapters.configmap import label
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.memory import MemoryJournal
-from rollout.adapters.mirror import state_folder
-from rollout.errors import Exists, Forbidden, NotFound, NotOurs, Overloaded, RecordError, Rejected, Unreachable
+from rollout.errors import Exists, Forbidden, NotOurs, Overloaded, Rejected, Unreachable
 from rollout.model.judgement import Verdict
 from rollout.ports import Heard, Journal
 from rollout.record.events import (
-    NOTES,
     Ended,
-    Fact,
-    Held,
     Moved,
     Noted,
-    ProofKind,
     Proven,
     Requested,
     RequestKind,
@@ -33,46 +26,8 @@ from rollout.record.events import (
     Ticks,
 )
 from rollout.record.run import fold
-from rollout.record.spec import Spec
 from rollout.record.state import State
-
-NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-RUN, NS = "production-20260302-1000-b4", "production"
-KEY = ("ConfigMap", NS, f"rollout-{RUN}")
-
-
-def started(run: str = RUN) -> Started:
-    return Started(t=NOW, seq=1, spec=Spec(run=run, namespace=NS, tasks=(), started=NOW))
-
-
-def proof(seq: int, detail: str = "") -> Proven:
-    return Proven(t=NOW + timedelta(seconds=seq), seq=seq, of=ProofKind.RIGHTS, ok=True, detail=detail)
-
-
-def tick(seq: int, at: int, verdict: Verdict = Verdict.HEALTHY) -> Ticks:
-    due = NOW + timedelta(seconds=at)
-    return Ticks(t=due, seq=seq, verdict=verdict, since=due, until=due, n=1, sight=15.1)
-
-
-def stop() -> Requested:
-    return Requested(t=NOW + timedelta(seconds=90), kind=RequestKind.STOP, by="ana")
-
-
-@pytest.fixture
-def journal(cluster: Any, tmp_path: Path) -> ConfigMapJournal:
-    """A journal with one run that has begun."""
-    made = ConfigMapJournal(cluster, tmp_path)
-    made.create(started())
-    return made
-
-
-def facts(cluster: Any, folder: Path) -> tuple[Fact, ...]:
-    """What the cluster has, after proof that the mirror has the same."""
-    other = ConfigMapJournal(cluster, folder)
-    there = tuple(e for e in other.load(RUN, NS) if not isinstance(e, NOTES))
-    here = tuple(e for e in other.mirror.read(RUN) if not isinstance(e, NOTES))
-    assert fold(here) == fold(there)
-    return there
+from tests.adapters.journals import KEY, NOW, NS, RUN, facts, proof, started, stop, tick
 
 
 def test_it_fulfils_the_port(journal: ConfigMapJournal) -> None:
@@ -281,65 +236,6 @@ def test_an_event_that_somebody_changed_stops_us(cluster: Any, journal: ConfigMa
         journal.append(RUN, NS, proof(2))
 
 
-def test_ticks_are_merged_until_five_minutes_are_over(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
-    """The first of a verdict at once, then one event for five minutes."""
-    for number in range(25):
-        journal.append(RUN, NS, tick(2 + number, 15 * number))
-    assert [(e.seq, e.n) for e in facts(cluster, tmp_path) if isinstance(e, Ticks)] == [(2, 1), (23, 21)]
-    journal.flush()
-    last = facts(cluster, tmp_path)[-1]
-    assert isinstance(last, Ticks)
-    assert (last.seq, last.n, last.until) == (26, 3, NOW + timedelta(seconds=360))
-
-
-def test_a_change_of_verdict_is_written_at_once(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
-    """With what waited before it."""
-    for number in range(4):
-        journal.append(RUN, NS, tick(2 + number, 15 * number))
-    journal.append(RUN, NS, tick(6, 60, Verdict.REGRESSED))
-    ticks = [e for e in facts(cluster, tmp_path) if isinstance(e, Ticks)]
-    assert [(e.verdict, e.n) for e in ticks] == [
-        (Verdict.HEALTHY, 1),
-        (Verdict.HEALTHY, 3),
-        (Verdict.REGRESSED, 1),
-    ]
-
-
-def test_ticks_that_wait_are_written_before_another_fact(
-    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
-) -> None:
-    """In one write."""
-    journal.append(RUN, NS, tick(2, 0))
-    journal.append(RUN, NS, tick(3, 15))
-    before = len(cluster.writes)
-    journal.append(RUN, NS, proof(4))
-    assert len(cluster.writes) == before + 1
-    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3, 4]
-
-
-def test_a_request_is_heard_with_the_next_tick(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
-    """Not after five minutes; the tick was not appended, and may be given again."""
-    journal.append(RUN, NS, tick(2, 0))
-    journal.append(RUN, NS, tick(3, 15))
-    ConfigMapJournal(cluster, tmp_path / "other").request(RUN, NS, stop())
-    with pytest.raises(Heard):
-        journal.append(RUN, NS, tick(4, 30))
-    journal.append(RUN, NS, tick(4, 30))
-    journal.flush()
-    run = fold(facts(cluster, tmp_path))
-    assert (run.watch.ticks, run.stop is not None, run.seq) == (3, True, 4)
-
-
-def test_a_held_tick_and_an_outage_are_no_error(cluster: Any, journal: ConfigMapJournal, tmp_path: Path) -> None:
-    """Nothing had to be written."""
-    journal.append(RUN, NS, tick(2, 0))
-    cluster.down = True
-    journal.append(RUN, NS, tick(3, 15))
-    cluster.down = False
-    journal.flush()
-    assert [e.seq for e in facts(cluster, tmp_path)] == [1, 2, 3]
-
-
 def test_the_end_prunes_old_finished_runs_but_no_unfinished_one(cluster: Any, tmp_path: Path) -> None:
     """Ten finished ones stay; what cannot be read stays too."""
     names = [f"production-{number:02d}" for number in range(14)]
@@ -397,97 +293,6 @@ def test_an_event_that_is_refused_does_not_keep_the_others_out(
     with pytest.raises(Rejected):
         journal.append(RUN, NS, proof(4, "x" * 20_000))
     assert [e.seq for e in journal.mirror.read(RUN)] == [1, 2, 3, 4]
-
-
-def test_a_torn_last_line_is_passed_over_and_then_replaced(
-    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
-) -> None:
-    """As a killed process leaves it."""
-    path = tmp_path / RUN / "journal.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"v":1,"seq":2,"t":"2026')
-    resumed = ConfigMapJournal(cluster, tmp_path)
-    assert resumed.mirror.read(RUN) == (started(),)
-    resumed.load(RUN, NS)
-    resumed.append(RUN, NS, proof(2))
-    assert resumed.mirror.read(RUN) == (started(), proof(2))
-
-
-def test_a_broken_line_inside_the_mirror_is_an_error(journal: ConfigMapJournal, tmp_path: Path) -> None:
-    """With its place."""
-    path = tmp_path / RUN / "journal.jsonl"
-    path.write_bytes(b"nonsense\n" + path.read_bytes())
-    with pytest.raises(RecordError) as error:
-        journal.mirror.read(RUN)
-    assert error.value.where.endswith("journal.jsonl:1")
-
-
-def test_a_resumed_run_has_the_clusters_facts_and_this_machines_notes(
-    cluster: Any, journal: ConfigMapJournal, tmp_path: Path
-) -> None:
-    """Another machine went on meanwhile, and an event of ours never arrived."""
-    journal.append(RUN, NS, Noted(t=NOW + timedelta(seconds=1), seq=1, text="here"))
-    cluster.down = True
-    with pytest.raises(Unreachable):
-        journal.append(RUN, NS, proof(2, "lost"))
-    cluster.down = False
-    elsewhere = ConfigMapJournal(cluster, tmp_path / "elsewhere")
-    elsewhere.load(RUN, NS)
-    elsewhere.append(RUN, NS, proof(2, "theirs"))
-    again = ConfigMapJournal(cluster, tmp_path)
-    again.load(RUN, NS)
-    again.append(RUN, NS, proof(3))
-    assert facts(cluster, tmp_path) == (started(), proof(2, "theirs"), proof(3))
-    assert [e.text for e in again.mirror.read(RUN) if isinstance(e, Noted)] == ["here"]
-
-
-def test_a_machine_that_cannot_write_does_not_stop_the_run(cluster: Any, tmp_path: Path) -> None:
-    """The cluster's record is enough; the reason is kept."""
-    (tmp_path / "file").write_text("in the way")
-    made = ConfigMapJournal(cluster, tmp_path / "file")
-    made.create(started())
-    made.append(RUN, NS, proof(2))
-    assert len(made.load(RUN, NS)) == 2
-    assert "cannot be written" in made.mirror.error
-
-
-def test_loading_what_is_no_journal(cluster: Any, journal: ConfigMapJournal) -> None:
-    """NotFound, or a RecordError that names the ConfigMap."""
-    with pytest.raises(NotFound):
-        journal.load("nosuch", NS)
-    cluster.objects[KEY]["data"] = {"other": "x"}
-    with pytest.raises(RecordError, match=RUN):
-        ConfigMapJournal(cluster, Path("unused")).load(RUN, NS)
-
-
-def test_a_label_is_never_longer_than_63_characters() -> None:
-    """And two long runs do not share one."""
-    long = "a" * 60 + "-20260302-1000-b4"
-    assert label(RUN) == RUN
-    assert len(label(long)) <= 63
-    assert label(long) != label(long[:-1] + "5")
-
-
-def test_the_state_folder_follows_xdg() -> None:
-    """A relative value does not count."""
-    assert state_folder({"XDG_STATE_HOME": "/s", "HOME": "/h"}) == Path("/s/rollout/runs")
-    assert state_folder({"XDG_STATE_HOME": "s", "HOME": "/h"}) == Path("/h/.local/state/rollout/runs")
-
-
-def test_a_memory_journal_keeps_facts_and_notes() -> None:
-    """For plans."""
-    memory = MemoryJournal()
-    memory.create(started())
-    memory.append(RUN, NS, Noted(t=NOW, seq=1, text="x"))
-    memory.append(RUN, NS, Held(t=NOW, seq=2, on=True, why="approval"))
-    memory.request(RUN, NS, stop())
-    memory.flush()
-    assert [type(e) for e in memory.load(RUN, NS)] == [Started, Held, Requested]
-    assert len(memory.everything(RUN)) == 4
-    assert memory.runs(NS) == ((RUN, NS),)
-    with pytest.raises(Exists):
-        memory.create(started())
-    with pytest.raises(NotFound):
-        memory.load("nosuch", NS)
 
 
 def test_what_somebody_else_wrote_to_is_told_by_one_list(cluster: Any, tmp_path: Path, monkeypatch: Any) -> None:
