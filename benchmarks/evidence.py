@@ -1,6 +1,6 @@
 """The evidence of a look-back on a real Prometheus: how many queries, how long each takes, how big the answers are.
 
-10,000 request series of 500 pods in 20 namespaces over eight days, written by remote write in the order of time, at one
+10,000 request series of 500 pods in 20 namespaces over eight days, written by remote write in the order of time, one
 sample in five minutes: 23 million samples. (At 30 s it would be ten times as many; what the tool asks is the same, and a
 range query's cost rises with the samples that it touches.) Needs the Prometheus of `tests/real/prometheus`.
 
@@ -35,7 +35,7 @@ STEP = 300
 PODS, NAMESPACES = 25, 20
 
 
-def labels(number: int, series: int) -> Iterator[bytes]:
+def labels(series: int) -> Iterator[bytes]:
     """The labels of the series, encoded: requests first, then a sign of life of each pod."""
     for n in range(series + NAMESPACES * PODS):
         place = n % (NAMESPACES * PODS)
@@ -43,7 +43,8 @@ def labels(number: int, series: int) -> Iterator[bytes]:
         found = {"__name__": "envoy_server_uptime", "namespace": namespace, "pod": f"{name}-7d9-abc"}
         if n < series:
             found |= {
-                "__name__": "istio_requests_total", "reporter": "destination", "source_workload": f"caller-{n // 500:03d}",
+                "__name__": "istio_requests_total", "reporter": "destination",
+                "source_workload": f"caller-{n // 500:03d}",
                 "source_workload_namespace": "web", "source_principal": f"spiffe://cluster.local/ns/web/sa/{n // 500}",
                 "destination_workload": name, "destination_workload_namespace": namespace,
                 "destination_service": f"{name}.{namespace}.svc.cluster.local", "response_code": "200",
@@ -54,7 +55,7 @@ def labels(number: int, series: int) -> Iterator[bytes]:
 
 def write(server: RealPrometheus, series: int, start: datetime, count: int) -> None:
     """All series, two hours at a time; every one has the same values."""
-    heads = list(labels(0, series))
+    heads = list(labels(series))
     for first in range(0, count, 24):
         samples = b"".join(
             _block(2, b"\x09" + struct.pack("<d", 100.0 * n) + b"\x10" + _varint(_ms(start) + n * STEP * 1000))
