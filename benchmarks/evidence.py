@@ -1,8 +1,8 @@
 """The evidence of a look-back on a real Prometheus: how many queries, how long each takes, how big the answers are.
 
 10,000 request series of 500 pods in 20 namespaces over eight days, written by remote write in the order of time, one
-sample in five minutes: 23 million samples. (At 30 s it would be ten times as many; what the tool asks is the same, and a
-range query's cost rises with the samples that it touches.) Needs the Prometheus of `tests/real/prometheus`.
+sample in five minutes: 23 million samples. (At 30 s it would be ten times as many; what the tool asks is the same, and
+a range query's cost rises with the samples that it touches.) Needs the Prometheus of `tests/real/prometheus`.
 
 python benchmarks/evidence.py [--series 10000] [--days 8]
 """
