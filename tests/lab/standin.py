@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from rollout.lab.api import ADMIN, AdmissionRequest, Api, ApiError, Kinds, Store, User
+from rollout.lab.api.discovery import Discovery
 from rollout.lab.api.http import HttpAnswer, HttpRequest, json_answer
+from rollout.lab.api.kinds import CORE
 from rollout.lab.clock import VirtualClock
 from rollout.lab.mesh.outside import refuse
 from rollout.lab.remote.policies import RULE
@@ -17,20 +20,22 @@ from rollout.lab.server import LabServer
 
 Json = dict[str, Any]
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 
 
-class PolicyApi(Api):
-    """The lab's API, and admission policies of the lab's own making: the rule is read from their annotation.
+class StandInApi(Api):
+    """The lab's API, with what only a whole server has as far as the simulator needs it.
 
-    What the policies' CEL says is not evaluated here: `test_remote_policies.py` holds its text.
+    Kinds of CustomResourceDefinitions are served while there is one, in the versions that it serves. Of an admission
+    policy the rule is read from its annotation; its CEL is not evaluated here (`test_remote_parts.py` holds the text).
     """
 
     slow = 2
     """How many writes slip through before a policy is in force, as on a real server."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(self, store: Store, *, tokens: Mapping[str, User], address: str) -> None:
+        super().__init__(store, tokens=tokens, address=address)
         self.policies: dict[str, Json] = {}
         self.bound: dict[str, int] = {}
         self.store.admission.append(self._decide)
@@ -39,29 +44,50 @@ class PolicyApi(Api):
         """Policies and bindings; everything else as the lab does it."""
         name = request.path.rpartition("/")[2]
         match request.method, request.path:
-            case "POST", path if path in (POLICIES, BINDINGS):
+            case "POST", path if path == POLICIES and RULE.encode() in request.body:
                 document = json.loads(request.body)
-                if path == POLICIES:
-                    self.policies[document["metadata"]["name"]] = document
-                else:
-                    self.bound[document["spec"]["policyName"]] = self.slow
+                self.policies[document["metadata"]["name"]] = document
                 return json_answer(201, document)
-            case "DELETE", path if path.startswith((f"{POLICIES}/", f"{BINDINGS}/")):
+            case "POST", path if path == BINDINGS and json.loads(request.body)["spec"]["policyName"] in self.policies:
+                document = json.loads(request.body)
+                self.bound[document["spec"]["policyName"]] = self.slow
+                return json_answer(201, document)
+            case "DELETE", path if path.startswith((f"{POLICIES}/", f"{BINDINGS}/")) and name in self.policies:
                 (self.policies if path.startswith(f"{POLICIES}/") else self.bound).pop(name)
                 return json_answer(200, {"kind": "Status", "status": "Success"})
-            case _:
-                return super().answer(request)
+            case method, path:
+                answer = super().answer(request)
+                if method != "GET" and path.startswith(CRDS) and answer.status < 300:
+                    self._serve_defined()
+                return answer
 
-    def _decide(self, request: AdmissionRequest) -> str | ApiError | None:
+    def _serve_defined(self) -> None:
+        """Serve what the definitions say, and nothing else of custom kinds."""
+        defined = {
+            (crd["spec"]["group"], crd["spec"]["names"]["plural"]): {
+                version["name"] for version in crd["spec"]["versions"] if version["served"]
+            }
+            for crd in self.store.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        }
+        served = []
+        for each in Kinds().resources:
+            versions = tuple(v for v in each.versions if not each.custom or v in defined.get(each.key, ()))
+            served += [replace(each, versions=versions)] if versions else []
+        self.store.kinds = Kinds(served)
+        self.discovery = Discovery(self.store.kinds, self.discovery.address)
+
+    def _decide(self, request: AdmissionRequest) -> ApiError | None:
         for name, policy in self.policies.items():
-            if name not in self.bound or self.bound[name] > 0:
-                self.bound = {**self.bound, name: self.bound[name] - 1} if name in self.bound else self.bound
+            if name not in self.bound:
                 continue
+            rules = _Rules()
             rule = json.loads(policy["metadata"]["annotations"][RULE])
-            asked = _Rules()
-            refuse(asked, rule)
-            if asked.admission[0](request) is not None:
+            refuse(rules, rule)
+            if rules.admission[0](request) is None:
+                continue
+            if self.bound[name] == 0:
                 return _refusal(request, name, rule["message"])
+            self.bound[name] -= 1
         return None
 
 
@@ -83,18 +109,19 @@ class StandIn:
     """A running stand-in; use it as a context manager.
 
     Args:
-        kinds: what it serves.
         users: who has a token beside the administrator.
+        more: further users by token.
+        port: 0 for a free one.
     """
 
-    def __init__(self, kinds: Kinds | None = None, *, users: Iterable[str] = (), port: int = 0) -> None:
+    def __init__(self, users: Iterable[str] = (), *, more: Mapping[str, User] | None = None, port: int = 0) -> None:
         self.users = [user for user in users if user]
         clock = VirtualClock(datetime.now(UTC))
-        self.store = Store(clock.now, kinds, namespace_controller=False)
+        self.store = Store(clock.now, Kinds(CORE), namespace_controller=False)
         tokens = {f"{user}-token": User(user, ("system:authenticated",)) for user in self.users}
-        tokens |= {"admin-token": ADMIN}
+        tokens |= {"admin-token": ADMIN, **(more or {})}
         self.server = LabServer(self.store, clock, tokens=tokens, port=port)
-        self.api = PolicyApi(self.store, tokens=tokens, address=f"127.0.0.1:{self.server.port}")
+        self.api = StandInApi(self.store, tokens=tokens, address=f"127.0.0.1:{self.server.port}")
         self.api.closed = self.server.stopping.is_set
         self.server._api = self.api
 
@@ -107,10 +134,11 @@ class StandIn:
         assert [] == self.server.failures
 
     def objects(self) -> list[tuple[str, str, str]]:
-        """Kind, namespace and name of everything that it holds."""
+        """Kind, namespace and name of everything that it holds but definitions of kinds."""
         return sorted(
             (resource.kind, *name)
             for resource in self.store.kinds.resources
+            if resource.kind != "CustomResourceDefinition"
             for name in self.store.storage._objects.get(resource.key, {})
         )
 

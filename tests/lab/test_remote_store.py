@@ -25,7 +25,7 @@ def test_a_migration_ends_as_the_scenario_says_on_another_api_server(
 ) -> None:
     """The tool talks to that server, the simulator drives it, and nothing is left on it."""
     scenario = load_scenario(name)
-    with StandIn(scenario.kinds, users=[scenario.user]) as server:
+    with StandIn([scenario.user]) as server:
         before = server.objects()
         with Lab.start(name, api=server.kubeconfig(tmp_path)) as lab:
             assert_as_the_file_says(lab.scenario, migrated(lab, tmp_path, monkeypatch, capsys))
