@@ -63,8 +63,7 @@ class _Etcd(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """The two calls of the gateway that the suite makes."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/v3/kv/compaction":
-            assert body["revision"] == "7"
+        if self.path == "/v3/kv/compaction" and body["revision"] == "7":
             _Etcd.compactions += 1
         self._send({"header": {"revision": "7"}})
 

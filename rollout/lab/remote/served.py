@@ -14,11 +14,13 @@ from rollout.errors import UsageError
 from rollout.lab.api.kinds import Kinds, Resource
 from rollout.lab.api.status import ApiError
 from rollout.lab.remote.connection import Remote
+from rollout.lab.remote.paths import path_of
 
 Json = dict[str, Any]
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PATIENCE = 30.0
+_NOT_YET = (404, 429, 503)
 
 
 def served_versions(remote: Remote, resource: Resource) -> set[str]:
@@ -53,11 +55,25 @@ def serve(
     for resource in waiting:
         _define(remote, resource)
     deadline = monotonic() + _PATIENCE
-    while waiting := [r for r in waiting if served_versions(remote, r) != set(r.versions)]:
+    while waiting := [r for r in waiting if not _serves(remote, r)]:
         if monotonic() > deadline:
             names = ", ".join(f"{r.plural}.{r.group} {'/'.join(r.versions)}" for r in waiting)
             raise UsageError(f"the API server does not serve {names}", limit=f"{_PATIENCE:.0f} s", where=remote.url)
         sleep(0.1)
+
+
+def _serves(remote: Remote, resource: Resource) -> bool:
+    """Whether a kind is there in exactly its versions, and answers: a definition takes effect in several places."""
+    try:
+        if served_versions(remote, resource) != set(resource.versions):
+            return False
+        for version in resource.versions:
+            remote.ask("GET", path_of(resource, version=version), limit="1")
+    except ApiError as error:
+        if error.code not in _NOT_YET:
+            raise
+        return False
+    return True
 
 
 def _group_versions(remote: Remote, group: str) -> list[str]:

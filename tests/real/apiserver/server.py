@@ -35,6 +35,7 @@ HOW = (
 LIMITED = 'limited-token,limited,limited-uid,"limited-group"'
 ADMIN = 'admin-token,admin,admin-uid,"system:masters"'
 _PATIENCE = 90.0
+_TAKEN = "address already in use"
 _SYSTEM = {"default", "kube-node-lease", "kube-public", "kube-system"}
 
 
@@ -103,26 +104,33 @@ class Etcd:
 
     def __init__(self, binary: Path, folder: Path) -> None:
         """Start on free ports, and wait until it answers."""
-        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        client, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
-        self.url = client
-        command = [
-            str(binary),
-            f"--data-dir={folder / 'data'}",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync=true",
-        ]
-        self._process = started(command, folder / "etcd.log")
-        wait(self._process, folder / "etcd.log", self._answers)
+        self._log = folder / "etcd.log"
+        for attempt in range(3):
+            self.url, peer = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+            command = [
+                str(binary),
+                f"--data-dir={folder / f'data-{attempt}'}",
+                f"--listen-client-urls={self.url}",
+                f"--advertise-client-urls={self.url}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+            ]
+            self._process = started(command, self._log)
+            try:
+                wait(self._process, self._log, self._answers)
+            except RuntimeError as error:
+                stopped(self._process)
+                if attempt == 2 or _TAKEN not in str(error):
+                    raise
+            else:
+                return
 
     def compact(self) -> None:
-        """Throw the history away, as the server itself does every five minutes."""
-        revision = self._ask("/v3/kv/range", {"key": base64.b64encode(b"none").decode()})["header"]["revision"]
+        """Throw the history away, as the server itself does every five minutes; it finds the revision in this key."""
+        revision = self._ask("/v3/kv/range", {"key": _base64("none")})["header"]["revision"]
+        self._ask("/v3/kv/put", {"key": _base64("compact_rev_key"), "value": _base64(revision)})
         self._ask("/v3/kv/compaction", {"revision": revision, "physical": True})
 
     def close(self) -> None:
@@ -163,6 +171,7 @@ class KubeApiserver:
         tokens = [ADMIN, LIMITED, *(f"{user}-token,{user},{user}-uid" for user in self.users)]
         (folder / "tokens.csv").write_text("\n".join(tokens) + "\n", encoding="utf-8")
         self.tls = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+        self.tls.verify_flags |= ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on
         self.etcd = Etcd(binaries[1], folder / "etcd")
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -220,7 +229,7 @@ class KubeApiserver:
                 wait(self._process, self._log, self._ready)
             except RuntimeError as error:
                 stopped(self._process)
-                if attempt == 2 or "address already in use" not in str(error):
+                if attempt == 2 or _TAKEN not in str(error):
                     raise
             else:
                 return
@@ -286,19 +295,21 @@ def certificates(folder: Path) -> None:
         RuntimeError: there is no openssl, or it fails.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.ext").write_text(
-        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
-        "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid,issuer\n"
+    (folder / "openssl.cnf").write_text(
+        "[req]\ndistinguished_name=name\nprompt=no\n[name]\nCN=test\n"
+        "[authority]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        "subjectKeyIdentifier=hash\n"
+        "[server]\nbasicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
         "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc\n",
         encoding="utf-8",
     )
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    authority = ["-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    request = ["req", "-config", "openssl.cnf", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     for command in (
-        ["req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "7", "-subj", "/CN=test", *authority],
-        ["req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=kube-apiserver"],
+        [*request, "-x509", "-extensions", "authority", "-days", "7", "-keyout", "ca.key", "-out", "ca.crt"],
+        [*request, "-subj", "/CN=kube-apiserver", "-keyout", "server.key", "-out", "server.csr"],
         ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "7",
-         "-out", "server.crt", "-extfile", "server.ext"],
+         "-extfile", "openssl.cnf", "-extensions", "server", "-out", "server.crt"],
         ["genrsa", "-out", "accounts.key", "2048"],
         ["rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"],
     ):  # fmt: skip
@@ -343,6 +354,10 @@ def wait(process: subprocess.Popen[bytes] | None, log: Path, ready: Any) -> None
             last = f"{type(error).__name__}: {error}"
         time.sleep(0.1)
     raise RuntimeError(f"{log.stem} is not ready after {_PATIENCE:.0f} s ({last}): {_end_of(log)}")
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _end_of(log: Path) -> str:
