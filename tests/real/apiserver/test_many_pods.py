@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -25,7 +24,8 @@ pytestmark = [pytest.mark.kube_apiserver, pytest.mark.slow, pytest.mark.timeout(
 
 PODS = int(os.environ.get("KUBE_APISERVER_PODS", "5000"))
 NAMESPACES = 10
-MEGABYTES = 1500
+MEGABYTES = 1000
+"""A runner of a pipeline has two gigabytes; a typed list of so many pods alone takes 1.2."""
 
 
 def test_a_plan_of_everything(fresh: Any, tmp_path: Path, record_property: Any) -> None:
@@ -39,18 +39,27 @@ def test_a_plan_of_everything(fresh: Any, tmp_path: Path, record_property: Any) 
     with Lab.start("no-traffic", start=datetime.now(UTC)) as lab:
         began = time.monotonic()
         command = [sys.executable, "-m", "rollout", "plan", "-A", "--kubeconfig", str(server.kubeconfig)]
-        done = subprocess.run(
-            [*command, "--prometheus", lab.prometheus_url],
-            env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        code, peak, said = measured([*command, "--prometheus", lab.prometheus_url], tmp_path)
         took = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    record_property("many pods", {"pods": PODS, "loaded": loaded, "plan": took, "peak of a child, MB": peak})
-    said = done.stdout + done.stderr
-    assert done.returncode in (3, 4), said[-3000:]
+    record_property("many pods", {"pods": PODS, "loading, s": loaded, "plan, s": took, "plan, MB": peak})
+    print(f"{PODS} pods: loaded in {loaded:.1f} s; planned in {took:.1f} s with {peak:.0f} MB")
+    assert code in (3, 4), said[-3000:]
     assert "Traceback" not in said
     assert [] == [name for name in names if name not in said]
     assert before == revisions(server.remote, names)
+    assert peak < MEGABYTES
+
+
+def measured(command: list[str], folder: Path) -> tuple[int, float, str]:
+    """Exit status, peak memory in MB, and what a command says."""
+    log = folder / "said.txt"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, env={**os.environ, "XDG_STATE_HOME": str(folder)}, stdout=out, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss / 1024, log.read_text(encoding="utf-8")
 
 
 def load(remote: Remote, names: list[str]) -> None:
