@@ -60,6 +60,34 @@ class SystemClock:
         """Nothing to close; here so that both clocks end alike."""
 
 
+def lab_kubeconfig(url: str, *, timeout: float = 30.0) -> str:
+    """The kubeconfig of the cluster that a lab drives: its own API server, or another one.
+
+    Args:
+        url: the lab's.
+        timeout: seconds.
+
+    Raises:
+        Unreachable: no lab answers there.
+    """
+    parts = urlsplit(url)
+    place = f"{url.rstrip('/')}/lab/kubeconfig"
+    try:
+        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout)
+        try:
+            connection.request("GET", f"{parts.path.rstrip('/')}/lab/kubeconfig")
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        said = f"the lab cannot be read: {type(error).__name__}: {error}"
+        raise Unreachable(said, where=place, next="does the lab still run?") from error
+    if answer.status != 200:
+        raise Unreachable(f"the lab answers {answer.status}", where=place, next="does the lab still run?")
+    return text
+
+
 class LabClock:
     """`ports.Clock` of a lab.
 

@@ -109,9 +109,7 @@ def _cluster(made: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", 
     group.add_argument("--context", metavar="NAME")
     group.add_argument("--as", dest="impersonate", default="", metavar="USER", help="act as this user")
     group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="")
-    group.add_argument(
-        "--prometheus-history", metavar="ADDRESS", default="", help="for the look-back, e.g. Thanos"
-    )
+    group.add_argument("--prometheus-history", metavar="ADDRESS", default="", help="for the look-back, e.g. Thanos")
     group.add_argument("--prometheus-token", metavar="FILE", help="file with a bearer token")
     group.add_argument("--prometheus-ca", metavar="FILE", help="CA bundle")
     group.add_argument("--prometheus-header", action="append", default=[], metavar="NAME=VALUE", help="e.g. a tenant")
@@ -227,8 +225,26 @@ def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
     rbac.add_argument("--state-namespace", default="", metavar="NS")
     rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")
-    lab = _command(commands, "lab", "knowledge", "lab", "the scenarios of the embedded lab")
-    lab.add_argument("action", choices=("list",), nargs="?", default="list")
+    _lab(commands)
     _command(commands, "version", "knowledge", "version", "versions")
     topic = _command(commands, "help", "knowledge", "topic", "help on a topic")
     topic.add_argument("topic", choices=("exit-codes",))
+
+
+def _lab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    lab = _command(commands, "lab", "lab", "lab", "the scenarios of the embedded lab, and a server that plays one")
+    lab.add_argument("action", choices=("list", "up"), nargs="?", default="list")
+    lab.add_argument("scenario", nargs="?", default="", metavar="SCENARIO|FILE", help="up: which one to serve")
+    lab.add_argument("--port", type=_port, default=0, metavar="N", help="up: on loopback (default: a free one)")
+    lab.add_argument("--prometheus", default="", metavar="URL", help="up: an empty Prometheus that is to evaluate")
+    lab.add_argument(
+        "--api", default="", metavar="KUBECONFIG", help="up: of an empty kube-apiserver that is to hold the objects"
+    )
+    lab.add_argument("--kubeconfig-out", default="", metavar="FILE", help="up: a new file (default: a temporary one)")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port from 0 to 65535")
+    return number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import socket
 import sys
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rollout import __version__
-from rollout.adapters.clock import LabClock, SystemClock
+from rollout.adapters.clock import LabClock, SystemClock, lab_kubeconfig
 from rollout.adapters.istioctl import Istioctl
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.kubernetes import KubernetesCluster, connect
@@ -109,16 +108,11 @@ class Running:
         """Nothing is sent."""
         self.api_url = url.rstrip("/")
         self.prometheus_url = f"{self.api_url}/prometheus"
-        self.kubeconfig = json.dumps(
-            {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{"name": "lab", "cluster": {"server": self.api_url}}],
-                "users": [{"name": "lab", "user": {"token": "lab"}}],
-                "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
-                "current-context": "lab",
-            }
-        )
+
+    @property
+    def kubeconfig(self) -> str:
+        """Of the cluster that it drives; it is asked."""
+        return lab_kubeconfig(self.api_url)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rollout.lab.api.handlers import refusal
 from rollout.lab.api.http import HttpAnswer, HttpRequest, json_answer
 from rollout.lab.api.routes import route
 from rollout.lab.api.status import conflict, unauthorized
+from rollout.lab.page import page
 
 PROMETHEUS = "/prometheus"
 
@@ -51,5 +52,13 @@ def from_prometheus(handler: PrometheusHandler | None, request: HttpRequest) -> 
         return json_answer(404, {"error": "this lab has no Prometheus"})
     headers = {name: values[0] for name, values in request.headers.items()}
     path = request.path.removeprefix(PROMETHEUS) or "/"
+    if request.method == "GET" and path in ("/", "/graph"):
+        query = {"query": [request.parameter("expr")]}
+        shown = page(
+            lambda _: handler.handle("GET", "/api/v1/query", query, headers, b""),
+            request.parameter("expr"),
+            f"{PROMETHEUS}/",
+        )
+        return HttpAnswer(200, shown, "text/html; charset=utf-8")
     status, media, body = handler.handle(request.method, path, request.query, headers, request.body)
     return HttpAnswer(status, body, media)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rollout.errors import UsageError
 from rollout.lab.api import ADMIN, User
 from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
@@ -20,15 +21,19 @@ from rollout.lab.clock import VirtualClock
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
 from rollout.lab.mesh.accesslog import Form
+from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.manifests import Workload, cluster_objects
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
 from rollout.lab.prometheus import Prometheus
+from rollout.lab.remote import Remote, RemoteStore
 from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
 from rollout.lab.server import LabServer
 
 __all__ = ["Lab", "list_scenarios"]
+
+Json = dict[str, Any]
 
 _ISTIOD = Workload(
     name="istiod",
@@ -57,6 +62,7 @@ class Lab:
         start: datetime,
         monotonic: Callable[[], float] = time.monotonic,
         prometheus: str = "",
+        api: Remote | None = None,
     ) -> None:
         """Build the cluster and let its history happen.
 
@@ -66,30 +72,48 @@ class Lab:
             start: the first instant that clients see.
             monotonic: the real clock, by which time runs while nobody is attached.
             prometheus: URL of a real server that is to evaluate (see `Forwarder`), '' for the lab's own evaluator.
+            api: an empty API server that is to hold the objects, for this lab alone; None for the lab's own.
 
         Raises:
-            UsageError: no such URL.
+            UsageError: no such URL; an API server that is in use, or lacks what the scenario needs.
         """
         self.scenario = scenario
+        self._seed, self._evaluates = seed, prometheus
         self._past = start - timedelta(milliseconds=scenario.look_back)
         self._clock: VirtualClock | None = None
-        self.store = Store(self._now)
+        self._remote: RemoteStore | None = None
+        self._own: Store | None = None
         self.faults = Faults()
-        begin = to_ms(self._past)
-        self._populate(begin)
-        settings = Settings(
-            scenario.scrape_interval, scenario.propagation, scenario.version, seed, Form(scenario.access_log)
-        )
-        self.simulation = Simulation(self.store, begin, settings)
-        self.simulation.controllers.job_takes.update(
-            {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
-        )
-        self.prometheus = self._evaluator(prometheus)
-        self.outside = self._world_outside(to_ms(start))
-        self._live_through(to_ms(start))
+        try:
+            self._begin(start, api)
+        except BaseException:
+            self._leave()
+            raise
         self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
         self._clock.on_advance = self._advance
         self._server: LabServer | None = None
+
+    def _begin(self, start: datetime, api: Remote | None) -> None:
+        """Build the cluster and let its history happen."""
+        scenario = self.scenario
+        if api is None:
+            self._own = Store(self._now, scenario.kinds)
+        else:
+            api.kubeconfig(scenario.user)  # no credentials: said before anything is written
+            kinds = {str((event.on_write or {}).get("kind", "")) for event in scenario.events}
+            self._remote = RemoteStore(api, self._now, scenario.kinds, follow=kinds)
+        begin = to_ms(self._past)
+        self._populate(begin)
+        settings = Settings(
+            scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log)
+        )
+        self.simulation = Simulation(self.cluster, begin, settings)
+        self.simulation.controllers.job_takes.update(
+            {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
+        )
+        self.prometheus = self._evaluator(self._evaluates)
+        self.outside = self._world_outside(to_ms(start))
+        self._live_through(to_ms(start))
 
     @classmethod
     def start(
@@ -100,6 +124,7 @@ class Lab:
         start: datetime | None = None,
         port: int = 0,
         prometheus: str = "",
+        api: str | Path = "",
     ) -> Lab:
         """Start a shipped scenario, or one from a file, and serve it.
 
@@ -111,22 +136,45 @@ class Lab:
             port: 0 for a free one.
             prometheus: URL of a real server, empty and of this lab alone, that gets the samples and answers the
                 queries; '' for the lab's own evaluator.
+            api: kubeconfig of a kube-apiserver, empty and of this lab alone, that holds the objects and is emptied at
+                the end; '' for the lab's own. A user of the scenario is a user of that file with this name. `start`
+                must be the real time plus the history, or the server's stamps do not lie in the past.
 
         Raises:
-            UsageError: no such scenario, or not a valid one; no such URL.
+            UsageError: no such scenario, or not a valid one; no such URL; no such kubeconfig, or a server in use.
         """
         read = load_scenario(scenario)
+        remote = Remote.of_kubeconfig(api) if api else None
         now = datetime.now(UTC).replace(microsecond=0)
-        lab = cls(read, seed=seed, start=start or now + timedelta(milliseconds=read.look_back), prometheus=prometheus)
+        start = start or now + timedelta(milliseconds=read.look_back)
+        lab = cls(read, seed=seed, start=start, prometheus=prometheus, api=remote)
         lab.serve(port)
         return lab
 
     def serve(self, port: int = 0) -> None:
-        """Open the socket."""
+        """Open the socket.
+
+        Raises:
+            UsageError: the port is taken, or not for this user.
+        """
         user = self.scenario.user  # without one everybody is admin: kubectl sends no token over plain HTTP
         tokens = {"lab": User(user, ("system:authenticated",)), "admin": ADMIN} if user else None
-        self._server = LabServer(
-            self.store,
+        self._server = self._bound(port, tokens)
+        self._server.start()
+        self.clock.start()
+
+    def _bound(self, port: int, tokens: dict[str, User] | None) -> LabServer:
+        try:
+            return self._made(port, tokens)
+        except OSError as error:
+            self._leave()
+            raise UsageError(
+                f"the lab cannot listen on port {port}: {error.strerror}", next="another --port, or none for a free one"
+            ) from error
+
+    def _made(self, port: int, tokens: dict[str, User] | None) -> LabServer:
+        return LabServer(
+            self._own,
             self.clock,
             prometheus=self.prometheus,
             port=port,
@@ -134,15 +182,27 @@ class Lab:
             services={"prometheus.monitoring:9090": self.prometheus.handle},
             faults=self.faults,
             logs=self._logs,
+            elsewhere=self._remote.remote.kubeconfig(self.scenario.user) if self._remote is not None else "",
         )
-        self._server.start()
-        self.clock.start()
 
     @property
     def clock(self) -> VirtualClock:
         """Virtual time."""
         assert self._clock is not None, "history is over when __init__ returns"
         return self._clock
+
+    @property
+    def store(self) -> Store:
+        """The objects of the lab's own API server; on another one see `cluster`."""
+        assert self._own is not None, "the objects are on another API server"
+        return self._own
+
+    @property
+    def cluster(self) -> Cluster:
+        """The objects, wherever they are."""
+        found = self._own if self._own is not None else self._remote
+        assert found is not None, "a lab has a cluster"
+        return found
 
     @property
     def storage(self) -> ScrapeStorage:
@@ -156,8 +216,13 @@ class Lab:
 
     @property
     def api_url(self) -> str:
-        """Of the Kubernetes API."""
+        """Of the lab, as `--lab` takes it; of the Kubernetes API too, unless another server holds the objects."""
         return self._serving().url
+
+    @property
+    def cluster_url(self) -> str:
+        """Of the Kubernetes API: the lab's own, or another server's."""
+        return self._serving().url if self._remote is None else self._remote.remote.url
 
     @property
     def prometheus_url(self) -> str:
@@ -194,6 +259,7 @@ class Lab:
         if self._server is not None:
             self._server.stop()
             self._server = None
+        self._leave()
 
     def __enter__(self) -> Self:
         """Return the lab itself."""
@@ -216,6 +282,7 @@ class Lab:
             self.scenario.events,
             start_ms,
             prometheus_away=self._prometheus_away,
+            refuse=self._refuse,
             faults=self.faults,
             parse_traffic=parse_traffic,
             parse_duration=duration,
@@ -248,7 +315,20 @@ class Lab:
     def _remember(self, ms: int) -> None:
         self._past = _moment(ms)
 
+    def _leave(self) -> None:
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            remote.leave()
+
+    def _refuse(self, rule: Json) -> None:
+        if self._remote is not None:
+            self._remote.refuse(rule)
+        else:
+            refuse(self.store, rule)
+
     def _advance(self, old: datetime, new: datetime) -> None:
+        if self._remote is not None:
+            self._remote.look()
         self.simulation.advance(to_ms(new), lambda ms: self.clock.step(max(old, min(new, _moment(ms)))))
 
     def _prometheus_away(self, away: bool) -> None:
@@ -258,30 +338,33 @@ class Lab:
         scenario, old = self.scenario, _moment(begin - 30 * 86_400_000)
         namespaces: dict[str, Any] = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
         for name, value in namespaces.items():
-            self.store.create(_namespace(name, value), created=old)
+            self.cluster.create(_namespace(name, value), created=old)
         for obj in cluster_objects(scenario.version, scenario.root, scenario.drain, scenario.access_log):
-            self.store.create(obj, created=old, manager="istio-installer")
+            self.cluster.create(obj, created=old, manager="istio-installer")
         self._create(_ISTIOD, begin)
         for workload in scenario.workloads:
             self._create(workload, begin)
-        for index, obj in enumerate(scenario.objects):
-            created = _moment(begin - scenario.ages[index]) if index in scenario.ages else old
-            self.store.create(obj, created=created, manager=scenario.managers.get(index, "kubectl"))
+        made = {
+            i: _moment(begin - scenario.ages[i]) if i in scenario.ages else old for i in range(len(scenario.objects))
+        }
+        for index in sorted(made, key=made.__getitem__):  # on a real server the first one written is the oldest
+            manager = scenario.managers.get(index, "kubectl")
+            self.cluster.create(scenario.objects[index], created=made[index], manager=manager)
         for rule in scenario.refusals:
-            refuse(self.store, rule)
+            self._refuse(rule)
 
     def _label_late(self) -> None:
         for name, value in self.scenario.namespaces.items():
             if value.get("injection") == "late":
                 change = {"metadata": {"labels": {"istio-injection": "enabled"}}}
-                self.store.patch("v1", "Namespace", name, change)
+                self.cluster.patch("v1", "Namespace", name, change)
 
     def _create(self, workload: Workload, begin: int) -> None:
         for obj in workload.objects():
             if workload is _ISTIOD and obj["kind"] == "Deployment":
                 container = obj["spec"]["template"]["spec"]["containers"][0]
                 container.update(name="discovery", image=f"docker.io/istio/pilot:{self.scenario.version}")
-            self.store.create(obj, created=_moment(begin - workload.age))
+            self.cluster.create(obj, created=_moment(begin - workload.age))
 
 
 def _namespace(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from rollout.errors import UsageError
+from rollout.lab.api.kinds import Kinds
 from rollout.lab.mesh.manifests import Workload
 from rollout.lab.mesh.outside import OutsideEvent
 from rollout.lab.mesh.traffic import Traffic
@@ -23,6 +24,7 @@ Json = dict[str, Any]
 SHIPPED = Path(__file__).parent / "scenarios"
 
 _SHORTEST_JOB = 90_000
+_V1 = ("security.istio.io/v1", "networking.istio.io/v1", "telemetry.istio.io/v1")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
@@ -53,6 +55,7 @@ class Scenario:
         flags: suggested command line.
         refusals: writes that an admission webhook refuses from the start.
         user: who the kubeconfig is for; '' for the administrator.
+        api: the newest version of Istio's kinds that the cluster serves, `v1` or `v1beta1`.
     """
 
     name: str
@@ -77,6 +80,12 @@ class Scenario:
     version: str = "1.27.3"
     refusals: tuple[Json, ...] = ()
     access_log: str = "off"
+    api: str = "v1"
+
+    @property
+    def kinds(self) -> Kinds:
+        """What the cluster serves: an Istio before 1.22 has no v1."""
+        return Kinds() if self.api == "v1" else Kinds().without(*_V1)
 
 
 def list_scenarios() -> list[tuple[str, str]]:
@@ -167,7 +176,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
              "flags", "user", "mesh", "look_back", "refuse"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
-    _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log"}, mesh, "mesh")
+    _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log", "api"}, mesh, "mesh")
     fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
     manifests = [dict(m) for m in document.get("manifests") or ()]
     ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
@@ -198,6 +207,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         root=str(mesh.get("root", "istio-system")),
         version=str(mesh.get("version", "1.27.3")),
         access_log=_access_log(mesh.get("access_log", "off")),
+        api=_api(mesh.get("api", "v1")),
     )
 
 
@@ -245,6 +255,12 @@ def _event(document: Mapping[str, Any]) -> OutsideEvent:
         named=str(document.get("named", "")),
         by=str(document.get("by", "kubectl")),
     )
+
+
+def _api(version: object) -> str:
+    if version not in ("v1", "v1beta1"):
+        raise ValueError(f"mesh: api is v1 or v1beta1, not {version}")
+    return str(version)
 
 
 def _refusal(rule: Mapping[str, Any]) -> Json:

@@ -6,6 +6,7 @@
 /lab/clock/attach                         POST: this TCP connection takes part in the clock until it closes
 /lab/clock/sleep                          POST {"until": ...} on it: answered when it is that late
 /lab/faults                               POST a rule or a list of rules, DELETE: let everything pass
+/lab/kubeconfig                           GET: for the API server of this lab, which may be another one
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ class LabServer:
         services: in-process services behind the service proxy, `NAME.NAMESPACE:PORT` -> handler.
         faults: requests that go wrong on purpose.
         logs: what containers write.
+        elsewhere: the kubeconfig of another API server: this one then has no store, and says where the API is.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Store | None,
         clock: VirtualClock,
         *,
         prometheus: PrometheusHandler | None = None,
@@ -62,9 +64,10 @@ class LabServer:
         services: dict[str, ServiceHandler] | None = None,
         faults: Faults | None = None,
         logs: LogSource | None = None,
+        elsewhere: str = "",
     ) -> None:
         """Bind the port; nothing is answered before `start`."""
-        self.store = store
+        self._store, self._elsewhere = store, elsewhere
         self.clock = clock
         self.prometheus = prometheus
         self.services = services if services is not None else {}
@@ -74,11 +77,32 @@ class LabServer:
         self._http = _Http((_LOOPBACK, port), _Connection)
         self._http.lab = self
         self.port = int(self._http.server_address[1])
-        self.api = Api(store, tokens=tokens, address=f"{_LOOPBACK}:{self.port}", services=self.services)
-        self.api.closed = self.stopping.is_set
-        if logs is not None:
-            self.api.logs = logs
+        self._api: Api | None = None
+        if store is not None:
+            self._api = Api(store, tokens=tokens, address=f"{_LOOPBACK}:{self.port}", services=self.services)
+            self._api.closed = self.stopping.is_set
+            if logs is not None:
+                self._api.logs = logs
         self._thread: threading.Thread | None = None
+
+    @property
+    def store(self) -> Store:
+        """The objects of this server."""
+        assert self._store is not None, "the API of this lab is another server's"
+        return self._store
+
+    @property
+    def api(self) -> Api:
+        """What answers for the objects."""
+        assert self._api is not None, "the API of this lab is another server's"
+        return self._api
+
+    def kubernetes(self, request: HttpRequest) -> HttpAnswer:
+        """The answer of the Kubernetes API, or where it is."""
+        if self._api is not None:
+            return self._api.answer(request)
+        text = f"the Kubernetes API of this lab is another server: its kubeconfig is at {self.url}/lab/kubeconfig"
+        return refusal(ApiError(421, "", text), request)
 
     @property
     def url(self) -> str:
@@ -86,7 +110,9 @@ class LabServer:
         return f"http://{_LOOPBACK}:{self.port}"
 
     def kubeconfig(self, token: str = "lab") -> str:  # noqa: S107 - no secret: any token is admin by default
-        """A kubeconfig file for this server (JSON, which is YAML)."""
+        """A kubeconfig file for the API (JSON, which is YAML): the one of another server is as it was given."""
+        if self._elsewhere:
+            return self._elsewhere
         document = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -115,8 +141,9 @@ class LabServer:
             self._thread.join()
             self._thread = None
         self.clock.close()
-        with self.store.storage.changed:
-            self.store.storage.changed.notify_all()
+        if self._store is not None:
+            with self._store.storage.changed:
+                self._store.storage.changed.notify_all()
         self._http.hang_up()
         self._http.server_close()
 
@@ -255,7 +282,7 @@ class _Connection(BaseHTTPRequestHandler):
             if request.path == PROMETHEUS or request.path.startswith(PROMETHEUS + "/"):
                 lab.clock.catch_up()
                 return from_prometheus(lab.prometheus, request)
-            return lab.api.answer(request)
+            return lab.kubernetes(request)
         except ConnectionError:  # the lab's Prometheus hangs up on purpose
             raise
         except Exception as error:  # noqa: BLE001 - a bug of the lab must not look like a dropped connection
@@ -267,6 +294,8 @@ class _Connection(BaseHTTPRequestHandler):
         match (request.method, request.path):
             case ("GET", "/lab/clock"):
                 return self._now()
+            case ("GET", "/lab/kubeconfig"):
+                return HttpAnswer(200, self.lab.kubeconfig().encode(), "application/yaml")
             case ("POST", "/lab/clock/attach"):
                 if self.attachment is None:
                     self.attachment = self.lab.clock.attach()

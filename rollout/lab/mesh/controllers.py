@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rollout.lab.api.status import ApiError
-from rollout.lab.api.store import Store
 from rollout.lab.mesh.catalog import Catalog, milliseconds
+from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.cron import next_run
 from rollout.lab.mesh.pods import Json, make_pod, owner_reference, stamp, succeeded, suffix, template_hash
 
@@ -32,7 +32,7 @@ class Controllers:
     """
 
     def __init__(
-        self, store: Store, catalog: Catalog, schedule: Schedule, job_fails: Callable[[str, str], bool], version: str
+        self, store: Cluster, catalog: Catalog, schedule: Schedule, job_fails: Callable[[str, str], bool], version: str
     ) -> None:
         """Look after nothing yet."""
         self._store, self._catalog, self._schedule, self._job_fails = store, catalog, schedule, job_fails
@@ -226,8 +226,9 @@ class Controllers:
         failed = self._job_fails(namespace, pod)
         status = succeeded(stored, now, failed=failed)
         self._store.patch("v1", "Pod", pod, {"status": status}, namespace=namespace, manager="kubelet")
-        condition = {"type": "Failed" if failed else "Complete", "status": "True", "lastTransitionTime": stamp(now)}
-        result: Json = {"active": None, "conditions": [condition], ("failed" if failed else "succeeded"): 1}
+        ends = ("FailureTarget", "Failed") if failed else ("SuccessCriteriaMet", "Complete")  # a server wants both
+        met = [{"type": kind, "status": "True", "lastTransitionTime": stamp(now)} for kind in ends]
+        result: Json = {"active": None, "conditions": met, ("failed" if failed else "succeeded"): 1}
         if not failed:
             result["completionTime"] = stamp(now)
         self._patch(BATCH, "Job", job, namespace, {"status": result})

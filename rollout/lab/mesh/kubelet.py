@@ -9,8 +9,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from rollout.lab.api.store import Store
 from rollout.lab.mesh.catalog import Catalog, PodView, Probe
+from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.inject import STATUS_PORT
 from rollout.lab.mesh.labels import Target
 from rollout.lab.mesh.listener import PLAINTEXT, Answer
@@ -37,7 +37,7 @@ class Kubelet:
 
     def __init__(
         self,
-        store: Store,
+        store: Cluster,
         catalog: Catalog,
         network: Network,
         schedule: Schedule,

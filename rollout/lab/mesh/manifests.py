@@ -157,10 +157,14 @@ def _node(number: int) -> Json:
         "metadata": {"name": f"node-{number}", "labels": {"kubernetes.io/hostname": f"node-{number}"}},
         "status": {
             "conditions": [{"type": "Ready", "status": "True"}],
-            "nodeInfo": {"kubeletVersion": "v1.34.1", "operatingSystem": "linux"},
+            "nodeInfo": {
+                "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.1.4",
+                "kernelVersion": "6.12.0", "kubeProxyVersion": "", "kubeletVersion": "v1.34.1",
+                "machineID": f"lab-node-{number}", "operatingSystem": "linux", "osImage": "lab", "systemUUID": "",
+            },
             "addresses": [{"type": "InternalIP", "address": f"192.168.10.{10 + number}"}],
         },
-    }
+    }  # fmt: skip
 
 
 def _injector(version: str) -> Json:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rollout.errors import UsageError
 from rollout.lab.api.faults import Fault, Faults
 from rollout.lab.api.status import ApiError
-from rollout.lab.api.store import AdmissionRequest, Store, denied
+from rollout.lab.api.store import Admission, AdmissionRequest, denied
 from rollout.lab.mesh.pods import stamp
 from rollout.lab.mesh.simulation import Simulation
 from rollout.lab.mesh.traffic import Traffic
@@ -17,6 +17,10 @@ from rollout.lab.mesh.traffic import Traffic
 Json = Mapping[str, Any]
 ParseTraffic = Callable[[str, Json], Traffic]
 ParseDuration = Callable[[object], int]
+
+
+class _Admits(Protocol):
+    admission: list[Admission]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Outside:
         events: the events.
         start: where `at` counts from, milliseconds.
         prometheus_away: switches Prometheus' HTTP face off (True) and on.
+        refuse: has the API server refuse what a rule says.
         faults: of the API server.
         parse_traffic, parse_duration: the scenario's own readers, for callers that come later.
 
@@ -63,13 +68,14 @@ class Outside:
         start: int,
         *,
         prometheus_away: Callable[[bool], None],
+        refuse: Callable[[dict[str, Any]], None],
         faults: Faults,
         parse_traffic: ParseTraffic,
         parse_duration: ParseDuration,
     ) -> None:
         """Wait for the triggers."""
         self._simulation, self._store = simulation, simulation.store
-        self._away, self._faults = prometheus_away, faults
+        self._away, self._refuse, self._faults = prometheus_away, refuse, faults
         self._traffic, self._duration = parse_traffic, parse_duration
         self.failed: list[str] = []
         self._named = {h.named: h for h in events if h.named}
@@ -184,10 +190,10 @@ class Outside:
         self._faults.add(Fault.parse(dict(value)))
 
     def _do_refuse(self, value: Json, _: OutsideEvent, __: int) -> None:
-        refuse(self._store, value)
+        self._refuse(dict(value))
 
 
-def refuse(store: Store, rule: Json) -> None:
+def refuse(store: _Admits, rule: Json) -> None:
     """Have an admission webhook refuse writes of a kind (in a namespace, with some fields) from now on."""
 
     def admission(request: AdmissionRequest) -> str | ApiError | None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from rollout.lab.api.store import Store
 from rollout.lab.mesh.accesslog import AccessLogs, Form
 from rollout.lab.mesh.apiserver import WebhookCaller
 from rollout.lab.mesh.catalog import Catalog, PodView
+from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.controllers import STARTUP, Controllers
 from rollout.lab.mesh.flow import Flow
 from rollout.lab.mesh.istiod import Istiod
@@ -63,7 +63,7 @@ class Simulation:
         settings: what the scenario set.
     """
 
-    def __init__(self, store: Store, start: int, settings: Settings | None = None) -> None:
+    def __init__(self, store: Cluster, start: int, settings: Settings | None = None) -> None:
         """Stand at `start` with whatever the store holds then."""
         self.settings = settings or Settings()
         self.store, self.now, self.origin = store, start, start
@@ -291,7 +291,7 @@ def _version(obj: Json) -> int:
     return int(obj["metadata"].get("resourceVersion") or 0)
 
 
-def _stored(store: Store, resource: Any) -> list[Json]:
+def _stored(store: Cluster, resource: Any) -> list[Json]:
     return [*store.list(resource.api_version(), resource.kind)] if "list" in resource.verbs else []
 
 

@@ -74,12 +74,14 @@ class Target:
         stamp: the time of everything it writes (somebody is attached: time stands still); '' when that is unknown.
         compact: throws its history away.
         overload: makes it shed the load of the limited user, or no longer.
+        connect: opens a connection to it; None for plain HTTP to the port.
     """
 
     port: int
     stamp: str = ""
     compact: Callable[[], None] = lambda: None
     overload: Callable[[bool], None] = lambda on: None
+    connect: Callable[[], http.client.HTTPConnection] | None = None
 
 
 class Replay:
@@ -90,6 +92,9 @@ class Replay:
         topic: the parsed file.
         foreign: namespaces that others use on the same server at the same time: what is in them is overlooked.
     """
+
+    pause = 0.1
+    """Seconds until a watch is certainly open."""
 
     def __init__(self, target: Target, topic: Json, foreign: frozenset[str] | None = None) -> None:
         """Start with the tokens known and everything else to be bound."""
@@ -137,7 +142,7 @@ class Replay:
         sender = threading.Thread(target=lambda: answers.append(self.send(exchange["request"])))
         sender.start()
         if during:
-            time.sleep(0.1)  # the watch must be open before anything happens
+            time.sleep(self.pause)  # the watch must be open before anything happens
         for inner in during:
             self.exchange(inner)
         sender.join()
@@ -183,7 +188,7 @@ class Replay:
         body = request.get("bodyText")
         if "body" in request:
             body = json.dumps(request["body"])
-        connection = http.client.HTTPConnection("127.0.0.1", self.target.port, timeout=30)
+        connection = self.opened()
         try:
             connection.putrequest(request["method"], self.filled(request["path"]), skip_accept_encoding=True)
             for name, value in request["headers"].items():
@@ -201,6 +206,12 @@ class Replay:
             return answer.status, headers, gzip.decompress(raw) if headers.get("content-encoding") == ["gzip"] else raw
         finally:
             connection.close()
+
+    def opened(self) -> http.client.HTTPConnection:
+        """A new connection."""
+        if self.target.connect is not None:
+            return self.target.connect()
+        return http.client.HTTPConnection("127.0.0.1", self.target.port, timeout=30)
 
     def filled(self, text: str) -> str:
         """A text of a request with its placeholders filled in."""

@@ -158,7 +158,7 @@ def test_a_job_whose_calls_are_refused_fails(bench: Start) -> None:
     made.policy("STRICT")
     made.wait(hours=1)
     jobs = sorted(made.lab.store.list("batch/v1", "Job", "out"), key=lambda job: str(job["metadata"]["name"]))
-    assert [job["status"]["conditions"][0]["type"] for job in jobs[-2:]] == ["Complete", "Failed"]
+    assert [job["status"]["conditions"][-1]["type"] for job in jobs[-2:]] == ["Complete", "Failed"]
     assert made.total('sum(max_over_time(istio_requests_total{source_workload="unknown"}[2h])) / 2') == 5
 
 
