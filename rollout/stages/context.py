@@ -148,5 +148,6 @@ def managers(policy: PeerAuthentication) -> tuple[str, ...]:
     """Who manages the modes, the latest first."""
     ours = {"f:mtls", "f:portLevelMtls"}
     fields = [f for f in policy.metadata.managed_fields if ours & set(f.fields.get("f:spec", {})) and not f.subresource]
-    fields.sort(key=lambda f: f.time.timestamp() if f.time else 0.0, reverse=True)
+    # The server stamps whole seconds: in the same one, somebody else's write is what made the object other than ours.
+    fields.sort(key=lambda f: (f.time.timestamp() if f.time else 0.0, f.manager != "rollout"), reverse=True)
     return tuple(f.manager for f in fields)
