@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from rollout.model.kubernetes import Object, Resource
+from rollout.model.kubernetes import Object, Ref, Resource
 from rollout.record.change import Change
 from rollout.record.events import Event, Fact, Note, Requested
 
@@ -159,6 +159,24 @@ class Analyzer(Protocol):
         Raises:
             RolloutError: there is no istioctl, or it failed; the sentence says which.
         """
+        ...
+
+
+class Proxies(Protocol):
+    """What the proxies themselves tell, by exec into istio-proxy. Every method raises a RolloutError: exec may be
+    forbidden, the container may lack what is called, the connection may break.
+    """
+
+    def certs(self, pod: Ref) -> bytes:
+        """Envoy's /certs, as JSON."""
+        ...
+
+    def config_dump(self, pod: Ref) -> bytes:
+        """Envoy's config_dump with its secrets, as JSON; Envoy leaves private keys out."""
+        ...
+
+    def logs(self, pod: Ref, since: float) -> Iterable[str]:
+        """The lines of istio-proxy's log of the last `since` seconds; they may raise while they are read."""
         ...
 
 

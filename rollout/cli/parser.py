@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   rollout demo                          see it work: no cluster, no Docker, no network
   rollout plan production               what would happen, and what stands in the way
   rollout migrate production            take the namespace to STRICT mutual TLS
+  rollout diagnose production           why mutual TLS does not work there
   rollout status                        where every run stands
   rollout rollback production           take it back
 """
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _runs(commands)
     _records(commands)
+    _diagnosis(commands)
     _knowledge(commands)
     return root
 
@@ -149,6 +151,20 @@ def _records(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         made.add_argument("--task", default="", help="the task that is approved")
         made.add_argument("--reason", default="", metavar="TEXT")
         _cluster(made)
+
+
+def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here; reads only")
+    made.add_argument(
+        "target", nargs="?", default="", metavar="NAMESPACE|POD.NAMESPACE|-", help="`-` reads a proxy's log from stdin"
+    )
+    made.add_argument("--from", dest="source", default="", metavar="POD.NAMESPACE", help="the client of a call")
+    made.add_argument(
+        "--to", default="", metavar="SERVICE.NAMESPACE:PORT", help="what it calls; a pod's name works too"
+    )
+    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
+    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    _cluster(made)
 
 
 def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

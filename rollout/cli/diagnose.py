@@ -1,0 +1,110 @@
+"""`rollout diagnose`: why mutual TLS does not work here. Reads only."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from rollout.checks.registry import checks
+from rollout.cli.screen import style
+from rollout.cli.wiring import Ports, ports
+from rollout.diagnosis.conclusion import outcome
+from rollout.diagnosis.diagnose import of_call, of_namespace, proxies
+from rollout.diagnosis.patterns import lines, recognise
+from rollout.diagnosis.question import OfNamespace, OfPod, Pair, question
+from rollout.diagnosis.reading import ROOT_CERT, read
+from rollout.diagnosis.telling import ask_proxies
+from rollout.errors import ClusterError, NotFound, Outcome, RolloutError, UsageError
+from rollout.model.diagnosis import Diagnosis
+from rollout.model.istio import AuthorizationPolicy, PeerAuthentication
+from rollout.model.kubernetes import ConfigMap, Namespace, Object, Pod
+from rollout.ports import Proxies
+from rollout.report.diagnosis import diagnosis, diagnosis_json, recognition, recognition_json
+from rollout.world.collector import collect
+from rollout.world.reads import Analysis, Objects, Read
+from rollout.world.sources import unreadable
+from rollout.world.world import Reading, Unreadable, World
+
+
+def diagnose(args: Any) -> int:
+    """A namespace, a pod, a pair, or a log on standard input."""
+    if args.target == "-":
+        return _log(args)
+    asked = question(args.target, args.source, args.to, method=args.method, path=args.path)
+    with ports(args) as p:
+        found = diagnosed(asked, p, None)
+        where = f"context {p.identity.context or 'in-cluster'}" + (f" · Istio {p.istio}" if p.istio else "")
+    if args.output == "json":
+        _print([json.dumps(diagnosis_json(found), indent=1)])
+    else:
+        _print(diagnosis(found, style(sys.stdout), where=where))
+    return outcome(found).exit_code
+
+
+def diagnosed(asked: OfNamespace | OfPod | Pair, p: Ports, exec_: Proxies | None) -> Diagnosis:
+    """The question on ports that exist; without `exec_` the proxies themselves are not asked."""
+    now = p.clock.now()
+    if isinstance(asked, OfNamespace):
+        world = _whole(asked.namespace, p, now)
+        pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
+        analysis = world.get(Analysis(asked.namespace))
+        return of_namespace(asked, world, ask_proxies(proxies(pods), exec_), p.mesh, analysis, now)
+    found = read(asked, p.cluster, p.mesh, now)
+    pods = (*((found.client,) if found.client else ()), *found.servers)
+    namespace = asked.server.namespace if isinstance(asked, Pair) else asked.pod.namespace
+    return of_call(asked, found, ask_proxies(proxies(pods), exec_), p.mesh, _analysis(p, namespace), now)
+
+
+def _analysis(p: Ports, namespace: str) -> Any:
+    try:
+        return p.analyzer.analyze(namespace)
+    except RolloutError as error:
+        return unreadable(error)
+
+
+def _whole(namespace: str, p: Ports, now: datetime) -> World:
+    """Every kind that a check reads, as for a plan."""
+    _exists(namespace, p)
+    kinds: dict[type[Object], None] = dict.fromkeys([Pod, PeerAuthentication, AuthorizationPolicy])
+    kinds |= {kind: None for check in checks() for kind in check.reads if issubclass(kind, Object)}
+    wanted: list[Read] = [*(Objects(kind) for kind in kinds), Analysis(namespace)]
+    world = World().plus(collect(wanted, p.cluster, p.metrics, p.analyzer, World(), now))
+    return world if ConfigMap in kinds else world.plus({Objects(ConfigMap): Reading(now, _root(namespace, p))})
+
+
+def _root(namespace: str, p: Ports) -> tuple[ConfigMap, ...] | Unreadable:
+    try:
+        return (p.cluster.get(ConfigMap, namespace, ROOT_CERT),)
+    except ClusterError as error:
+        return unreadable(error)
+
+
+def _exists(namespace: str, p: Ports) -> None:
+    try:
+        p.cluster.get(Namespace, "", namespace)
+    except NotFound as error:
+        near = difflib.get_close_matches(namespace, [found.name for found in p.cluster.list(Namespace)], n=3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UsageError(
+            f"there is no namespace {namespace}{meant}",
+            next=f"rollout diagnose {near[0]}" if near else "kubectl get namespaces",
+        ) from error
+
+
+def _log(args: Any) -> int:
+    """Recognise patterns in what is piped in: `kubectl logs POD -c istio-proxy | rollout diagnose -`."""
+    if args.source or args.to:
+        raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to")
+    found = recognise(lines(sys.stdin.buffer))
+    if args.output == "json":
+        _print([json.dumps(recognition_json(found), indent=1)])
+    else:
+        _print(recognition(found, style(sys.stdout)))
+    return (Outcome.BLOCKED if found.patterns else Outcome.DONE).exit_code
+
+
+def _print(shown: list[str]) -> None:
+    sys.stdout.write("\n".join(shown) + "\n")

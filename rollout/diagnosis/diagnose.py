@@ -1,0 +1,144 @@
+"""All layers of a question, in order; each says what it can, whatever happened to the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rollout.checks.registry import find
+from rollout.diagnosis import authorization, policy
+from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of, one_check
+from rollout.diagnosis.certificates import Side, certificates
+from rollout.diagnosis.conclusion import conclude
+from rollout.diagnosis.injection import injection
+from rollout.diagnosis.patterns import logs
+from rollout.diagnosis.question import OfNamespace, OfPod, Pair
+from rollout.diagnosis.reading import ROOT_CERT, Found
+from rollout.diagnosis.secrets import pem
+from rollout.diagnosis.telling import Seen
+from rollout.mesh.injection import live, proxy_container
+from rollout.mesh.services import target_ports
+from rollout.model.diagnosis import Diagnosis, Layer, LayerResult
+from rollout.model.finding import CheckResult, Status
+from rollout.model.istio import MeshConfig
+from rollout.model.kubernetes import ConfigMap, Pod
+from rollout.model.traffic import Evidence
+from rollout.ports import AnalyzerMessage
+from rollout.world.world import KindUnreadable, Needs, World
+
+#: Checks that are another layer's than the policies'.
+_LAYERS = {
+    "injection": Layer.INJECTION,
+    "proxy-versions": Layer.INJECTION,
+    "workloads-to-come": Layer.INJECTION,
+    "authorization-policies": Layer.AUTHORIZATION,
+    "istioctl-analyze": Layer.ANALYZE,
+}
+#: It asks for STRICT everywhere; the second layer shows the modes as they are.
+_NOT_ASKED = frozenset({"effective-mode"})
+#: Pods of which certificates and logs are read.
+FEW = 20
+
+
+def proxies(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    """The live pods with a proxy, whose certificates and logs say something; not more than `FEW`."""
+    return tuple(pod for pod in pods if live(pod) and proxy_container(pod) is not None)[:FEW]
+
+
+def of_call(
+    question: OfPod | Pair, found: Found, seen: Seen, mesh: MeshConfig, analysis: Analysis, now: datetime
+) -> Diagnosis:
+    """The diagnosis of a pod or a pair.
+
+    Raises:
+        UsageError: the Service has no such port.
+    """
+    pods = (*((found.client,) if found.client else ()), *found.servers)
+    layers = [guarded(Layer.INJECTION, lambda: injection(found.world, _distinct(pods), mesh))]
+    if isinstance(question, Pair):
+        layers.append(guarded(Layer.POLICY, lambda: policy.of_pair(found, question, mesh)))
+        rules = guarded(Layer.AUTHORIZATION, lambda: _rules(found, question, mesh))
+    else:
+        layers.append(guarded(Layer.POLICY, lambda: policy.of_pod(found, mesh)))
+        rules = guarded(Layer.AUTHORIZATION, lambda: authorization.of_pod(found.world, found.servers[0], mesh))
+    layers += _told(found.world, _distinct(pods), seen, mesh, now)
+    namespace = question.server.namespace if isinstance(question, Pair) else question.pod.namespace
+    return conclude(str(question), [*layers, rules, _analyze(namespace, pods, found, analysis)])
+
+
+def of_namespace(
+    question: OfNamespace, world: World, seen: Seen, mesh: MeshConfig, analysis: Analysis, now: datetime
+) -> Diagnosis:
+    """The diagnosis of a namespace as a server, of a world in which every kind of the checks was read."""
+    namespace = question.namespace
+    by_layer: dict[Layer, list[CheckResult]] = {layer: [] for layer in Layer}
+    for result in all_checks(world, namespace, mesh, analysis, now):
+        check = find(result.check)
+        if result.check not in _NOT_ASKED and check is not None and Evidence not in check.reads:
+            by_layer[_LAYERS.get(result.check, Layer.POLICY)].append(result)
+    try:
+        pods = world.of(Pod, namespace)
+    except KindUnreadable:
+        pods = ()
+    layers = [
+        layer_of(Layer.INJECTION, by_layer[Layer.INJECTION]),
+        guarded(Layer.POLICY, lambda: policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY])),
+        *_told(world, pods, seen, mesh, now),
+        guarded(
+            Layer.AUTHORIZATION,
+            lambda: authorization.of_namespace(world, namespace, pods, mesh, by_layer[Layer.AUTHORIZATION]),
+        ),
+        layer_of(Layer.ANALYZE, by_layer[Layer.ANALYZE]),
+    ]
+    return conclude(str(question), layers)
+
+
+def _distinct(pods: Iterable[Pod]) -> tuple[Pod, ...]:
+    return tuple({pod.ref: pod for pod in pods}.values())
+
+
+def _rules(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
+    assert found.client is not None, "a pair has a client"
+    port = policy.dialled(pair, found.service)
+    verdicts = policy.verdicts(found, port, mesh)
+    if not verdicts:
+        return LayerResult(layer=Layer.AUTHORIZATION, status=Status.UNKNOWN, reason="no pod answers")
+    targets = {v.pod.name: (target_ports(port, v.pod) if found.service else port.port) or 0 for v in verdicts}
+    return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh, targets)
+
+
+def _told(
+    world: World, pods: Sequence[Pod], seen: Seen, mesh: MeshConfig, now: datetime
+) -> tuple[LayerResult, LayerResult]:
+    """The two layers of which only the proxies know."""
+    asked = proxies(pods)
+    roots = _mesh_roots(world)
+    sides = [
+        Side(pod=pod, held=seen.certificates.get(pod.ref, "was not read"), mesh_root=roots.get(pod.namespace))
+        for pod in asked
+    ]
+    texts = {pod.ref: seen.logs.get(pod.ref, "was not read") for pod in asked}
+    return certificates(sides, mesh, now), logs(texts, pods)
+
+
+def _mesh_roots(world: World) -> dict[str, tuple[bytes, ...]]:
+    """The roots of `istio-ca-root-cert` by namespace, where they were read."""
+    try:
+        maps = world.of(ConfigMap)
+    except (KindUnreadable, Needs):
+        return {}
+    return {each.namespace: pem(each.data.get("root-cert.pem", "").encode()) for each in maps if each.name == ROOT_CERT}
+
+
+def _analyze(namespace: str, pods: Iterable[Pod], found: Found, analysis: Analysis) -> LayerResult:
+    """istioctl's messages about these objects."""
+    names = {f"Pod {pod.namespace}/{pod.name}" for pod in pods}
+    names |= {f"Service {found.service.namespace}/{found.service.name}"} if found.service else set()
+    if isinstance(analysis, tuple):
+        analysis = tuple(message for message in analysis if _about(message, names))
+    return layer_of(Layer.ANALYZE, [one_check("istioctl-analyze", found.world, namespace, MeshConfig(), analysis)])
+
+
+def _about(message: AnalyzerMessage, names: set[str]) -> bool:
+    """Of one of these objects, or of no pod and no Service: policies and rules may concern them."""
+    return message.origin in names or not message.origin.startswith(("Pod ", "Service "))

@@ -1,0 +1,55 @@
+"""What proxies tell, read through the port; whatever fails becomes a sentence in that pod's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from rollout.diagnosis.secrets import Held, Summary, held, summary
+from rollout.errors import RolloutError
+from rollout.model.kubernetes import Pod, Ref
+from rollout.ports import Proxies
+
+NOBODY = "not readable: no exec adapter"
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Certificates and log lines by pod; a sentence where one could not be read."""
+
+    certificates: Mapping[Ref, Held | Summary | str] = {}
+    logs: Mapping[Ref, Iterable[str] | str] = {}
+
+
+def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | None = None) -> Seen:
+    """Ask each pod's proxy.
+
+    Args:
+        pods: those with a proxy.
+        proxies: None where nothing can be asked.
+        since: seconds of log; None: nobody asked for logs.
+    """
+    asked = [pod.ref for pod in pods]
+    if proxies is None:
+        return Seen(dict.fromkeys(asked, NOBODY), dict.fromkeys(asked, NOBODY))
+    return Seen({ref: _certificates(ref, proxies) for ref in asked}, {ref: _logs(ref, proxies, since) for ref in asked})
+
+
+def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:
+    """The whole chain; else /certs, which proves less."""
+    try:
+        return held(proxies.config_dump(ref))
+    except RolloutError as first:
+        try:
+            return summary(proxies.certs(ref))
+        except RolloutError:
+            return first.problem
+
+
+def _logs(ref: Ref, proxies: Proxies, since: float | None) -> Iterable[str] | str:
+    if since is None:
+        return "not asked for"
+    try:
+        return proxies.logs(ref, since)
+    except RolloutError as error:
+        return error.problem

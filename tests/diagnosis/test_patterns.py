@@ -1,0 +1,326 @@
+"""What logs show: every known string of Envoy, ztunnel, clients and the API server; and what is nobody's fault."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from rollout.diagnosis.known import PATTERNS
+from rollout.diagnosis.patterns import DETAILS, LONGEST, SHOWN, clean, lines, logs, match, recognise
+from rollout.errors import RolloutError
+from rollout.model.diagnosis import PatternCount, Recognition
+from rollout.model.finding import Status
+from rollout.model.kubernetes import Ref
+from tests.diagnosis.makers import pod
+
+TAIL = '0 95 2 - "-" "curl/8.1" "f00-1" "ledger.payments" "-" outbound|80||ledger.payments.svc.cluster.local '
+TAIL += "10.0.0.9:40112 10.96.0.7:80 10.0.0.9:33554 - default"
+VERIFY = "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify_cert_failed:_"
+X509 = VERIFY + "X509_verify_cert:_certificate_verification_error_at_depth_0:_{}:TLS_error_end"
+
+
+def access(details: str, flags: str = "URX,UF", code: int = 503, failure: str = "-") -> str:
+    """A line of Istio's default text format."""
+    return f'[2026-03-02T12:00:00.000Z] "GET /pay HTTP/1.1" {code} {flags} {details} - "{failure}" {TAIL}'
+
+
+def alert(reason: str, code: int) -> str:
+    """An older Envoy's debug line."""
+    text = f"TLS error: {code}:SSL routines:OPENSSL_internal:{reason}"
+    return f"2026-03-02T12:00:00.1Z\tdebug\tenvoy connection\t[C7] remote address:10.0.0.9:33554,{text}"
+
+
+def tcp(flags: str, details: str = "-", failure: str = "-", remote: str = "10.0.0.9:41234") -> str:
+    """A TCP connection's line in the default text format."""
+    body = f'[2026-03-02T12:00:00.000Z] "- - -" 0 {flags} {details} - "{failure}" 0 0 0 - "-" "-" "-" "-" "-" - - '
+    return f"{body}10.0.0.1:8080 {remote} - -"
+
+
+def as_json(**fields: object) -> str:
+    """A line of Istio's JSON format."""
+    return json.dumps({"response_code": 503, "method": "GET", "downstream_remote_address": "10.0.0.9:33554", **fields})
+
+
+SAN_LIST = "verify SAN list, expected SANs: [spiffe://a/ns/payments/sa/ledger], certificate SANs: [spiffe://a/ns/x/sa/y]"
+RBAC = "rbac_access_denied_matched_policy[ns[payments]-policy[deny-all]-rule[0]]"
+KNOWN: list[tuple[str, str, str]] = [
+    ("san-mismatch", access(f"{{remote_connection_failure|{VERIFY}SAN_matcher,_certificate_SANs_are_[spiffe://o/ns/s/sa/w]}}"),
+     "seen spiffe://o/ns/s/sa/w"),
+    ("san-mismatch", f"TLS_error: verify cert failed: {SAN_LIST}",
+     "expected spiffe://a/ns/payments/sa/ledger, seen spiffe://a/ns/x/sa/y"),
+    ("san-mismatch", "verify cert failed: SAN matcher", ""),
+    ("certificate-expired", access("-", failure=X509.format("certificate_has_expired")), ""),
+    ("certificate-expired", alert("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501), ""),
+    ("certificate-not-yet-valid", access("-", failure=X509.format("certificate_is_not_yet_valid")), ""),
+    ("unknown-ca", access("-", failure=X509.format("unable_to_get_local_issuer_certificate")), ""),
+    ("unknown-ca", access("-", failure=X509.format("self_signed_certificate_in_certificate_chain")), ""),
+    ("unknown-ca", access("-", failure=X509.format("unable_to_verify_the_first_certificate")), ""),
+    ("unknown-ca", alert("TLSV1_ALERT_UNKNOWN_CA", 268436504), ""),
+    ("unknown-ca", "x509: certificate signed by unknown authority", ""),
+    ("no-client-certificate",
+     alert("PEER_DID_NOT_RETURN_A_CERTIFICATE:peer_did_not_provide_required_client_certificate", 268435648), ""),
+    ("no-client-certificate", alert("TLSV1_ALERT_CERTIFICATE_REQUIRED", 268436572), ""),
+    ("no-client-certificate", "curl: (56) OpenSSL SSL_read: tlsv13 alert certificate required, errno 0", ""),
+    ("certificate-rejected", alert("SSLV3_ALERT_CERTIFICATE_UNKNOWN", 268436502), ""),
+    ("certificate-rejected", alert("SSLV3_ALERT_BAD_CERTIFICATE", 268436498), ""),
+    ("certificate-missing", access("upstream_reset_before_response_started{remote_connection_failure|TLS_error:_Secret_is_not_supplied_by_SDS}"), ""),
+    ("certificate-verify-failed", f"TLS_error:|268435581:{VERIFY}no such check:TLS_error_end", "no such check"),
+    ("certificate-verify-failed", "upstream failure 268435581 and no more", ""),
+    ("protocol-version", alert("UNSUPPORTED_PROTOCOL", 268435696), ""),
+    ("protocol-version", alert("TLSV1_ALERT_PROTOCOL_VERSION", 268436526), ""),
+    ("cipher-mismatch", alert("NO_SHARED_CIPHER", 268435640), ""),
+    ("cipher-mismatch", alert("SSLV3_ALERT_HANDSHAKE_FAILURE", 268436496), ""),
+    ("filter-chain-not-found", tcp("NR", "filter_chain_not_found"), "10.0.0.9"),
+    ("filter-chain-not-found", tcp("NR", "filter_chain_not_found", remote="[fd00::9]:41234"), "fd00::9"),
+    ("filter-chain-not-found",
+     tcp("NR", "filter_chain_not_found", "TLS_error:|268435612:SSL_routines:OPENSSL_internal:HTTP_REQUEST:TLS_error_end"),
+     "10.0.0.9"),
+    ("filter-chain-not-found",
+     as_json(response_flags="NR", response_code_details="filter_chain_not_found", response_code=0), "10.0.0.9"),
+    ("filter-chain-not-found",
+     as_json(response_flags="NR", response_code_details="filter_chain_not_found", downstream_remote_address=None), ""),
+    ("filter-chain-not-found",
+     "debug envoy conn_handler closing connection from 10.0.0.9:33554: no matching filter chain found", "10.0.0.9"),
+    ("wrong-version-number", access("upstream_reset_before_response_started{remote_connection_failure|TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end}"), ""),
+    ("wrong-version-number", tcp("UF,URX", failure="TLS_error:|268435679:SSL_routines:OPENSSL_internal:UNEXPECTED_MESSAGE:TLS_error_end"), ""),
+    ("wrong-version-number", alert("HTTP_REQUEST", 268435612), ""),
+    ("wrong-version-number", alert("HTTPS_PROXY_REQUEST", 268435611), ""),
+    ("rbac-denied", access(RBAC, "-", 403), "ns[payments]-policy[deny-all]-rule[0]"),
+    ("rbac-denied", access("rbac_access_denied_matched_policy[none]", "-", 403), "none"),
+    ("rbac-denied", "debug envoy rbac enforced denied, matched policy ns[payments]-policy[deny_all]-rule[1]",
+     "ns[payments]-policy[deny_all]-rule[1]"),
+    ("rbac-denied", "debug envoy rbac enforced denied, matched policy none", "none"),
+    ("rbac-denied", "RBAC: access denied", ""),
+    ("config-rejected", "warn lds: listener 'virtualInbound' config rejected: has the same matching rules", "has the same matching rules"),
+    ("config-rejected", "config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: bad", "bad"),
+    ("webhook-refused", 'Internal error occurred: failed calling webhook "check.ledger.io": Post "https://x": EOF',
+     "check.ledger.io"),
+    ("webhook-refused", r'msg="failed calling webhook \"check.ledger.io\": connection reset by peer"', "check.ledger.io"),
+    ("probe-refused", 'Readiness probe failed: Get "http://10.0.0.1:8080/": read tcp: connection reset by peer', ""),
+    ("upstream-cut", access("upstream_reset_after_response_started{protocol_error}", "UPE", 200), ""),
+    ("upstream-cut", access("downstream_local_disconnect(filter_chain_is_being_removed)", "DC", 0), ""),
+    ("upstream-cut",
+     tcp("DC", "downstream_local_disconnect(purging_socket_that_have_not_progressed_to_connections)"), ""),
+    ("connection-termination", access("upstream_reset_before_response_started{connection_termination}", "UC"),
+     "outbound|80||ledger.payments.svc.cluster.local"),
+    ("connection-termination", as_json(
+        response_flags="UC", response_code_details="upstream_reset_before_response_started{connection_termination}",
+        upstream_cluster="PassthroughCluster"), "PassthroughCluster"),
+    ("connection-termination", "upstream connect error or disconnect/reset before headers. reset reason: connection termination", ""),
+    ("connection-failure", access("upstream_reset_before_response_started{connection_failure,delayed}", "UF"),
+     "outbound|80||ledger.payments.svc.cluster.local"),
+    ("connection-failure", access("upstream_reset_before_response_started{remote_connection_failure}", "URX,UF"),
+     "outbound|80||ledger.payments.svc.cluster.local"),
+    ("connection-failure", "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: deadline", ""),
+    ("connection-failure", "retried and the latest reset reason: remote connection failure", ""),
+    ("no-healthy-upstream", access("no_healthy_upstream", "UH"), ""),
+    ("ztunnel-policy", "connection closed due to policy rejection: explicitly denied by: istio-system/istio_converted", ""),
+    ("ztunnel-policy", "connection closed due to policy change", ""),
+    ("tcp-reset", tcp("UR"), ""),
+    ("tcp-reset", tcp("UF,UR"), ""),
+    ("tcp-reset", as_json(response_flags="UR"), ""),
+    ("tcp-reset", "Error: read ECONNRESET", ""),
+    ("tcp-reset", "curl: (56) Recv failure: Connection reset by peer", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("known", "line", "what"), KNOWN)
+def test_a_known_line(known: str, line: str, what: str) -> None:
+    """Named, counted, with what varies and an example; also behind what kubectl puts before a line."""
+    for prefix in ("", "2026-03-02T12:00:01.5Z ", "[pod/ledger-1/istio-proxy] "):
+        found = recognise([f"{prefix}{line}", "", "info nothing"])
+        assert 3 == found.lines
+        assert [(known, 1)] == [(pattern.id, pattern.count) for pattern in found.patterns]
+        assert ([(what, 1)] if what else []) == list(found.patterns[0].details)
+        assert found.patterns[0].example.startswith(prefix)
+
+
+def test_every_pattern_is_shown_by_a_line() -> None:
+    """None that nothing matches, each id once, each with words for people."""
+    assert {pattern.id for pattern in PATTERNS} == {row[0] for row in KNOWN}
+    assert len(PATTERNS) == len({pattern.id for pattern in PATTERNS})
+    assert all(pattern.title and pattern.meaning and pattern.fix and pattern.hints for pattern in PATTERNS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        access("via_upstream", "-", 200),
+        access("route_not_found", "NR", 404),
+        # Envoy leaves the inspector's error on plaintext that it accepted.
+        tcp("-", failure="TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end"),
+        as_json(response_flags="-", failure="TLS_error:|268435612:SSL:OPENSSL_internal:HTTP_REQUEST:TLS_error_end"),
+        'http_request_duration_seconds{path="/"} 1.5',
+        "info the http_request is over; a wrong version of the number; certificate renewed",
+        '"response_flags" without an object',
+        '{"response_flags": ["UR"]}',
+        "curl was here, ur, too",
+        "info cache generated new workload certificate, latency=50ms ttl=23h59m59s",
+    ],
+)
+def test_a_line_that_says_nothing_of_it(line: str) -> None:
+    """No alarm."""
+    assert match(line) is None
+
+
+def test_the_likeliest_comes_first_and_a_line_counts_once() -> None:
+    """Order of precedence, not of appearance; details by their number."""
+    text = [tcp("UR"), *[tcp("NR", "filter_chain_not_found", remote=f"10.0.0.{n}:1") for n in (9, 8, 8)]]
+    found = recognise(text)
+    assert [("filter-chain-not-found", 3), ("tcp-reset", 1)] == [(p.id, p.count) for p in found.patterns]
+    assert (("10.0.0.8", 2), ("10.0.0.9", 1)) == found.patterns[0].details
+
+
+SECRET = "hunter2-very-secret"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.abc-DEF"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'"GET /pay?token={SECRET} HTTP/1.1" 503 UC',
+        f"Authorization: Bearer {SECRET}",
+        f"calling https://user:{SECRET}@ledger.payments/x",
+        f'{{"path": "/x?key={SECRET}"}}',
+        f'{{"password": "{SECRET}"}}',
+        f"api_key={SECRET} rest",
+        f"-----BEGIN RSA PRIVATE KEY-----{SECRET}",
+        f"-----BEGIN PRIVATE KEY-----{SECRET}-----END PRIVATE KEY----- rest",
+        f"cookie='{SECRET}'",
+    ],
+)
+def test_secrets_are_cut_out(line: str) -> None:
+    """In examples, before anybody prints them."""
+    found = recognise([f"connection reset by peer {line} {JWT}"])
+    shown = repr(found)
+    assert SECRET not in shown
+    assert JWT not in shown
+    assert "***" in found.patterns[0].example
+
+
+def test_secrets_are_cut_out_of_details() -> None:
+    """The words of a reason as well."""
+    found = recognise([f"lds: x config rejected: https://u:{SECRET}@host is no address"])
+    assert SECRET not in repr(found)
+
+
+def test_an_example_is_short() -> None:
+    """And says that it was cut."""
+    assert SHOWN + 1 == len(clean("connection reset by peer " + "x" * 1000))
+    assert clean("x" * SHOWN) == "x" * SHOWN
+
+
+def test_many_callers_are_not_all_kept() -> None:
+    """Their lines count."""
+    text = [tcp("NR", "filter_chain_not_found", remote=f"10.0.{n}.1:1") for n in range(50)]
+    found = recognise(text).patterns[0]
+    assert (50, DETAILS, 30) == (found.count, len(found.details), found.more)
+
+
+class Endless:
+    """A stream of so many bytes, made as they are read: these lines again and again."""
+
+    def __init__(self, size: int, *text: bytes) -> None:
+        """A line without `\\n` at its end never ends."""
+        self.left = size
+        self.text = text
+        self.place = 0
+        self.rest = b""
+
+    def readline(self, limit: int = -1, /) -> bytes:
+        """As BufferedReader.readline."""
+        if not self.rest:
+            if self.left <= 0:
+                return b""
+            self.rest = self.text[self.place % len(self.text)]
+            self.place += 1
+            self.left -= len(self.rest)
+        chunk, self.rest = self.rest[:limit], self.rest[limit:]
+        return chunk
+
+
+MEGABYTE = 2**20
+
+
+def measured(stream: Endless) -> Recognition:
+    """What is recognised, in under four megabytes."""
+    tracemalloc.start()
+    try:
+        found = recognise(lines(stream))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * MEGABYTE
+    assert stream.left <= 0
+    return found
+
+
+def test_a_log_of_100_mb_needs_little_memory() -> None:
+    """Lines as Envoy writes them, one of ten a refusal."""
+    healthy = access("via_upstream", "-", 200).encode() + b"\n"
+    refused = tcp("NR", "filter_chain_not_found").encode() + b"\n"
+    found = measured(Endless(100 * MEGABYTE, *[healthy] * 9, refused))
+    assert found.lines > 300_000
+    assert abs(found.lines - 10 * found.patterns[0].count) < 10
+
+
+def test_100_mb_in_one_line_need_little_memory() -> None:
+    """Its beginning is looked at."""
+    found = measured(Endless(100 * MEGABYTE, b"connection reset by peer " * 40_000))
+    assert (1, 1) == (found.lines, found.patterns[0].count)
+
+
+def test_lines_of_a_stream() -> None:
+    """Ends are cut, the tail of a long line is left out, what is no UTF-8 is replaced."""
+    import io
+
+    long = b"y" * LONGEST
+    text = b"one\r\n\xff two\n" + long + b"tail\n" + long[:-1] + b"\nlast"
+    assert ["one", "\ufffd two", long.decode(), long[:-1].decode(), "last"] == list(lines(io.BytesIO(text)))
+
+
+LEDGER = Ref("Pod", "payments", "ledger-1")
+
+
+def test_the_layer() -> None:
+    """A caller's address becomes a pod's name where one has it."""
+    text = [tcp("NR", "filter_chain_not_found"), tcp("NR", "filter_chain_not_found", remote="10.0.0.8:1")]
+    result = logs({LEDGER: text}, [pod(), pod("web-1", "shop", sidecar=False, ip="10.0.0.9"), pod("x-1", ip="")])
+    assert Status.FAILED is result.status
+    assert ("Pod payments/ledger-1: 2 lines, 1 known patterns",) == result.lines
+    assert {"Pod shop/web-1: 1", "10.0.0.8: 1"} <= set(result.findings[0].where)
+
+
+def test_noise_of_a_drain_is_no_failure() -> None:
+    """Shown all the same."""
+    result = logs({LEDGER: [access("upstream_reset_after_response_started{protocol_error}", "UPE", 200)]}, [])
+    assert (Status.OK, 1) == (result.status, len(result.findings))
+
+
+def broken() -> Iterator[str]:
+    """The connection ends while one reads."""
+    yield tcp("UR")
+    raise RolloutError("the API server closed the connection")
+
+
+def test_a_log_that_cannot_be_read() -> None:
+    """A sentence; the other pods' logs are read."""
+    other = Ref("Pod", "payments", "ledger-2")
+    third = Ref("Pod", "payments", "ledger-3")
+    result = logs({LEDGER: "exec is forbidden", other: broken(), third: ["info"]}, [])
+    assert Status.UNKNOWN is result.status
+    assert result.reason == (
+        "Pod payments/ledger-1: exec is forbidden; Pod payments/ledger-2: the API server closed the connection"
+    )
+    assert ("Pod payments/ledger-3: 1 lines, 0 known patterns",) == result.lines
+    assert (Status.OK, "") == (logs({third: ["info"]}, []).status, logs({third: ["info"]}, []).reason)
+    assert Status.UNKNOWN is logs({}, []).status
+
+
+def test_a_count_is_a_value() -> None:
+    """For reports."""
+    assert PatternCount(id="x", title="t", meaning="m", fix="f", count=1, example="e").details == ()
