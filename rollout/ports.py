@@ -83,6 +83,31 @@ class Cluster(Protocol):
         ...
 
 
+class LogPart(msgspec.Struct, frozen=True):
+    """What was read of a container's log, oldest first.
+
+    `older`: as many lines as were asked for, so that older ones may be left; `cut`: the byte limit ended it, so that
+    the newest are missing.
+    """
+
+    lines: tuple[str, ...]
+    size: int
+    older: bool = False
+    cut: bool = False
+
+
+class Logs(Protocol):
+    """The logs of containers."""
+
+    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int, limit: int) -> LogPart:
+        """The newest `lines` lines of the last `since` seconds, `limit` bytes at most; right: get pods/log.
+
+        Raises:
+            ClusterError: NotFound when the pod is gone, Rejected when it has no such container, Forbidden, Unreachable.
+        """
+        ...
+
+
 class Sample(msgspec.Struct, frozen=True):
     """One element of an instant vector; `t` is the evaluation time."""
 

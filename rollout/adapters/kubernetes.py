@@ -15,7 +15,7 @@ from rollout.adapters.transport import MERGE_PATCH, Transport
 from rollout.adapters.wire import decode, decode_object, decode_page
 from rollout.errors import Forbidden, Gone, NotFound, Rejected
 from rollout.model.kubernetes import Object, Resource
-from rollout.ports import Identity, Right
+from rollout.ports import Identity, LogPart, Right
 
 T = TypeVar("T", bound=Object)
 
@@ -197,6 +197,25 @@ class KubernetesCluster:
         }
         answer: _AccessReview = decode(_AccessReview, self._read("POST", path, body=body), path)
         return answer.status.allowed
+
+    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int, limit: int) -> LogPart:
+        """`ports.Logs`: one bounded request; the server counts lines, seconds and bytes.
+
+        What has no line end when the byte limit is reached is left out.
+        """
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        query = [
+            ("container", container),
+            ("sinceSeconds", str(max(1, round(since)))),
+            ("tailLines", str(lines)),
+            ("limitBytes", str(limit)),
+        ]
+        body: bytes = self._read("GET", path, query=query)[:limit]
+        cut = len(body) >= limit
+        if cut:
+            body = body[: body.rfind(b"\n") + 1]
+        found = tuple(body.decode(errors="replace").splitlines())
+        return LogPart(lines=found, size=len(body), older=len(found) >= lines, cut=cut)
 
     def raw_get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> bytes:
         """Any path, once, as it is answered.

@@ -19,6 +19,7 @@ from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
+from rollout.lab.mesh.accesslog import Form
 from rollout.lab.mesh.manifests import Workload, cluster_objects
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
@@ -76,7 +77,9 @@ class Lab:
         self.faults = Faults()
         begin = to_ms(self._past)
         self._populate(begin)
-        settings = Settings(scenario.scrape_interval, scenario.propagation, scenario.version, seed)
+        settings = Settings(
+            scenario.scrape_interval, scenario.propagation, scenario.version, seed, Form(scenario.access_log)
+        )
         self.simulation = Simulation(self.store, begin, settings)
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
@@ -130,6 +133,7 @@ class Lab:
             tokens=tokens,
             services={"prometheus.monitoring:9090": self.prometheus.handle},
             faults=self.faults,
+            logs=self._logs,
         )
         self._server.start()
         self.clock.start()
@@ -226,6 +230,13 @@ class Lab:
     def _now(self) -> datetime:
         return self._clock.now() if self._clock is not None else self._past
 
+    def _logs(self, namespace: str, pod: str, container: str, since: datetime | None) -> list[tuple[datetime, str]]:
+        """Proxies alone write something."""
+        if container != "istio-proxy":
+            return []
+        self.clock.catch_up()
+        return self.simulation.written_by((namespace, pod), since)
+
     def _live_through(self, until: int) -> None:
         self.simulation.begin()
         self._label_late()
@@ -248,7 +259,7 @@ class Lab:
         namespaces: dict[str, Any] = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
         for name, value in namespaces.items():
             self.store.create(_namespace(name, value), created=old)
-        for obj in cluster_objects(scenario.version, scenario.root, scenario.drain):
+        for obj in cluster_objects(scenario.version, scenario.root, scenario.drain, scenario.access_log):
             self.store.create(obj, created=old, manager="istio-installer")
         self._create(_ISTIOD, begin)
         for workload in scenario.workloads:

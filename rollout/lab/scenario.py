@@ -76,6 +76,7 @@ class Scenario:
     root: str = "istio-system"
     version: str = "1.27.3"
     refusals: tuple[Json, ...] = ()
+    access_log: str = "off"
 
 
 def list_scenarios() -> list[tuple[str, str]]:
@@ -129,10 +130,10 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
         KeyError, ValueError: the entry does not follow the schema.
     """
     known = {"from", "to", "protocol", "rate", "swing", "burst", "jitter", "daily", "calls", "every", "connections",
-             "lasts", "bytes", "errors", "by_address", "own_tls", "waits"}  # fmt: skip
+             "lasts", "bytes", "errors", "by_address", "own_tls", "waits", "address"}  # fmt: skip
     _only(known, document, f"traffic {name}")
     values: Json = {k: document[k] for k in ("protocol", "swing", "burst", "jitter", "calls", "connections", "bytes",
-                                             "errors", "own_tls", "waits") if k in document}  # fmt: skip
+                                             "errors", "own_tls", "waits", "address") if k in document}  # fmt: skip
     if "rate" in document:
         values["per_second"] = _rate(document["rate"])
     if "daily" in document:
@@ -166,7 +167,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
              "flags", "user", "mesh", "look_back", "refuse"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
-    _only({"scrape_interval", "propagation", "drain", "root", "version"}, mesh, "mesh")
+    _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log"}, mesh, "mesh")
     fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
     manifests = [dict(m) for m in document.get("manifests") or ()]
     ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
@@ -196,7 +197,15 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         drain=str(mesh.get("drain", "45s")),
         root=str(mesh.get("root", "istio-system")),
         version=str(mesh.get("version", "1.27.3")),
+        access_log=_access_log(mesh.get("access_log", "off")),
     )
+
+
+def _access_log(value: object) -> str:
+    text = "off" if value is False else str(value)  # YAML reads `off` as a boolean
+    if text not in ("text", "json", "off"):
+        raise ValueError(f"mesh: access_log is text, json or off, not {value}")
+    return text
 
 
 def _workload(document: Mapping[str, Any]) -> Workload:

@@ -24,6 +24,7 @@ from rollout.lab.answers import PROMETHEUS, PrometheusHandler, faulty, from_prom
 from rollout.lab.api import Api, ApiError, Effect, Fault, Faults, Store, User
 from rollout.lab.api.handlers import refusal
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
+from rollout.lab.api.logs import LogSource
 from rollout.lab.clock import Attachment, ClockClosed, VirtualClock
 
 __all__ = ["LabServer", "PrometheusHandler"]
@@ -47,6 +48,7 @@ class LabServer:
         tokens: bearer token -> user; None: everybody is admin.
         services: in-process services behind the service proxy, `NAME.NAMESPACE:PORT` -> handler.
         faults: requests that go wrong on purpose.
+        logs: what containers write.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LabServer:
         tokens: Mapping[str, User] | None = None,
         services: dict[str, ServiceHandler] | None = None,
         faults: Faults | None = None,
+        logs: LogSource | None = None,
     ) -> None:
         """Bind the port; nothing is answered before `start`."""
         self.store = store
@@ -73,6 +76,8 @@ class LabServer:
         self.port = int(self._http.server_address[1])
         self.api = Api(store, tokens=tokens, address=f"{_LOOPBACK}:{self.port}", services=self.services)
         self.api.closed = self.stopping.is_set
+        if logs is not None:
+            self.api.logs = logs
         self._thread: threading.Thread | None = None
 
     @property

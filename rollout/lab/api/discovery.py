@@ -20,6 +20,7 @@ _SUB_VERBS = {
     "scale": _STATUS_VERBS,
     "finalize": ["update"],
     "binding": ["create"],
+    "log": ["get"],
     "eviction": ["create"],
     "proxy": _PROXY_VERBS,
 }

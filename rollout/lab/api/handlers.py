@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rollout.lab.api import listing, protobuf, reviews, subresources, watching, writing
+from rollout.lab.api import listing, logs, protobuf, reviews, subresources, watching, writing
 from rollout.lab.api.deleting import delete, success
 from rollout.lab.api.discovery import Discovery
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, compressed, json_answer, yaml_answer
@@ -63,6 +63,7 @@ class Api:
         self.discovery = Discovery(store.kinds, address)
         self.services = services if services is not None else {}
         self.closed: Callable[[], bool] = lambda: False
+        self.logs: logs.LogSource = logs.no_logs
         self.watch_second = 1.0  # of real time; tests shorten it
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
@@ -104,6 +105,8 @@ class Api:
             return subresources.proxy(self.services, request, at)
         if request.method == "HEAD" and not resource.custom:
             raise method_not_allowed()
+        if at.subresource == "log":
+            return self._log(request, at, resource)
         if resource.verbs == ("create",):
             return self._review(request, at, resource, user)
         if at.subresource in ("scale", "binding", "eviction", "finalize"):
@@ -129,6 +132,14 @@ class Api:
         if resource.custom and not at.verb:
             raise not_supported(resource.plural, resource.group)
         raise method_not_allowed()
+
+    def _log(self, request: HttpRequest, at: Route, resource: Resource) -> HttpAnswer:
+        if at.verb != "get":
+            raise method_not_allowed()
+        pod = self.store.storage.get(resource.key, at.namespace, at.name)
+        if pod is None:
+            raise writing.missing(resource, at.name)
+        return logs.answer(request, pod, self.logs, self.store.now, self.closed)
 
     def _review(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
         if at.verb != "create" or at.name:

@@ -38,11 +38,14 @@ class Flow:
         per_job = self.traffic.calls > 0 and self.traffic.at is None
         shared = None if per_job else Counted(self.pattern, start)
         for s, source in enumerate(sources):
-            counted = shared or Counted(self._job(source), start)
+            pattern = self._job(source) if per_job else self.pattern
+            counted = shared or Counted(pattern, start)
             callers = 1 if per_job else len(sources)
             for d, destination in enumerate(destinations):
                 part = _pair(0 if per_job else s, d, callers, len(destinations))
-                self._grow(self.network.dial(self.traffic, source, destination), counted, part)
+                dial = self.network.dial(self.traffic, source, destination)
+                self.network.logged(self.traffic, dial, pattern, part)
+                self._grow(dial, counted, part)
 
     def cut(self, proxy: Proxy, draining: Draining) -> None:
         """Requests that take longer than the drain are cut when it ends (observed.md b)."""

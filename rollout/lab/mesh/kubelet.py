@@ -85,16 +85,20 @@ class Kubelet:
             if not pod.running or not pod.proxied:
                 continue
             for probe in _through_proxy(pod):
-                if self._answer(pod, probe) is Answer.PLAIN:
-                    self._count(pod, probe, start)
+                answer = self._answer(pod, probe)
+                if answer in (Answer.PLAIN, Answer.NO_CHAIN):
+                    self._count(pod, probe, answer, start)
 
-    def _count(self, pod: PodView, probe: Probe, start: int) -> None:
+    def _count(self, pod: PodView, probe: Probe, answer: Answer, start: int) -> None:
         service = next((s for s in self._catalog.services() if s.selects(pod)), None)
         declared = probe.port in self._catalog.declared(pod)
         target = Target(pod.namespace, service.name if service else "unknown", probe.port, declared)
-        traffic = Traffic("probe", None, (pod.namespace, target.name), probe.port, _protocol(probe), lasts=1)
-        dial = Dial(None, pod, target, PLAINTEXT, Answer.PLAIN)
-        counted = Counted(Every(probe.period, pod.started), start)
+        service_of = (pod.namespace, target.name)
+        traffic = Traffic("probe", None, service_of, probe.port, "kubelet", protocol=_protocol(probe), lasts=1)
+        dial = Dial(None, pod, target, PLAINTEXT, answer)
+        pattern = Every(probe.period, pod.started)
+        self._network.logged(traffic, dial, pattern, lambda n: n)
+        counted = Counted(pattern, start)
         for count in self._network.counts(traffic, dial):
             place = self._network.places(traffic, dial, count)
             if place is not None:

@@ -68,6 +68,7 @@ class LongLived:
                     continue
                 if draining.concerns(dial.target.port, proxy.listener):
                     self._closed(connection)
+                    self.network.logged_once(self.traffic, dial, draining.until)
                     connections[number] = self._open(dial.source, number, draining.until)
 
     def close(self) -> None:
@@ -119,11 +120,14 @@ class LongLived:
         if not connection.open:
             if connection.dial.answer is Answer.HANGS:
                 return
-            counted = Counted(Every(_RETRY, connection.opened), start)
+            pattern = Every(_RETRY, connection.opened)
         elif self.traffic.protocol == "tcp":
-            counted = Counted(Every(1000, connection.opened), start)
+            pattern = Every(1000, connection.opened)
         else:
-            counted = Counted(Every(self.traffic.lasts, connection.opened), start)
+            pattern = Every(self.traffic.lasts, connection.opened)
+        if not connection.open or self.traffic.protocol != "tcp":  # an open connection is logged when it ends
+            self.network.logged(self.traffic, connection.dial, pattern, lambda n: n)
+        counted = Counted(pattern, start)
         for count in counts:
             self._count(connection, count, counted)
 

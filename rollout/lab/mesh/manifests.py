@@ -126,18 +126,21 @@ class Workload:
         return {"apiVersion": "v1", "kind": "Service", "metadata": self._meta(), "spec": spec}
 
 
-def cluster_objects(version: str, root: str, drain: str) -> list[Json]:
+def cluster_objects(version: str, root: str, drain: str, access_log: str = "off") -> list[Json]:
     """Nodes, and Istio as an installation leaves it: MeshConfig, the injector's webhook; istiod is a workload.
 
     Args:
         version: Istio's.
         root: MeshConfig.rootNamespace.
         drain: ProxyConfig.drainDuration.
+        access_log: text, json or off.
     """
     mesh = (
         f"defaultConfig:\n  discoveryAddress: istiod.istio-system.svc:15012\n  drainDuration: {drain}\n"
         f"enablePrometheusMerge: true\nrootNamespace: {root}\ntrustDomain: cluster.local\n"
     )
+    if access_log != "off":
+        mesh += f"accessLogFile: /dev/stdout\naccessLogEncoding: {access_log.upper()}\n"
     config = {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from rollout.lab.api.store import Store
+from rollout.lab.mesh.accesslog import AccessLogs, Form
 from rollout.lab.mesh.apiserver import WebhookCaller
 from rollout.lab.mesh.catalog import Catalog, PodView
 from rollout.lab.mesh.controllers import STARTUP, Controllers
@@ -43,12 +44,14 @@ class Settings:
         delay: earliest and latest arrival of a push at a proxy, milliseconds after istiod's debounce.
         version: Istio's.
         seed: which jitter, delays and names.
+        access_log: whether proxies write one, and how.
     """
 
     scrape_interval: int = 30_000
     delay: tuple[int, int] = (1000, 3000)
     version: str = "1.27.3"
     seed: int = 1
+    access_log: Form = Form.OFF
 
 
 class Simulation:
@@ -71,6 +74,7 @@ class Simulation:
             self.catalog, self.proxies, self.schedule, self._drained, delay=self.settings.delay, seed=self.settings.seed
         )
         self.network = Network(self.catalog, self.istiod, self.proxies)
+        self.access = self.network.access = AccessLogs(self.settings.access_log, self.catalog)
         self.controllers = Controllers(store, self.catalog, self.schedule, self._job_fails, self.settings.version)
         self.kubelet = Kubelet(store, self.catalog, self.network, self.schedule, self.controllers.ready)
         self.scraper = Scraper(self.storage, self.settings.scrape_interval)
@@ -147,6 +151,11 @@ class Simulation:
             finally:
                 self._working = None
 
+    def written_by(self, pod: tuple[str, str], since: datetime | None) -> list[tuple[datetime, str]]:
+        """What a pod's proxy has written to its access log, as far as it is kept; oldest first."""
+        with self._lock:
+            return self.access.lines(pod, self.now, None if since is None else to_ms(since))
+
     def _due(self, to: int) -> bool:
         return bool(self._timers and self._timers[0][0] <= to) or bool(self._inbox and self._inbox[0][0] <= to)
 
@@ -155,6 +164,7 @@ class Simulation:
             return
         if self._dirty:
             self._dirty = False
+            self.access.begin(self.now)
             for flow in list(self.flows.values()):
                 flow.segment(self.now)
             self.kubelet.segment(self.now)
@@ -166,6 +176,7 @@ class Simulation:
         """Something is about to happen now: the counts up to now belong to the world before it."""
         if not self._dirty:
             self._dirty = True
+            self.access.settle(self.now)
             self.scraper.settle(self.now)
 
     def _heard(self, event: str, obj: Json) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rollout.lab.mesh.catalog import Catalog, PodView
 from rollout.lab.mesh.istiod import Istiod
@@ -13,6 +14,9 @@ from rollout.lab.mesh.meter import Meter
 from rollout.lab.mesh.outcome import UNHEALTHY, Count, Side, grpc_counts, http_counts, tcp_counts
 from rollout.lab.mesh.pattern import Daily, Every, Pattern, Rate
 from rollout.lab.mesh.proxy import Proxy
+
+if TYPE_CHECKING:
+    from rollout.lab.mesh.accesslog import AccessLogs, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Traffic:
         pod_ip: the caller uses pod addresses.
         own_tls: a caller without sidecar speaks TLS of its own.
         waits: the server speaks first, or the caller stays silent.
+        address: of a caller without pods, as the server sees it.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Traffic:
     pod_ip: bool = False
     own_tls: bool = False
     waits: bool = False
+    address: str = ""
 
     def pattern(self, origin: int, seed: int) -> Pattern:
         """Its rhythm, for callers other than Jobs."""
@@ -92,6 +98,7 @@ class Network:
     def __init__(self, catalog: Catalog, istiod: Istiod, proxies: Mapping[tuple[str, str], Proxy]) -> None:
         """Read the world from these."""
         self.catalog, self.istiod, self.proxies = catalog, istiod, proxies
+        self.access: AccessLogs | None = None
 
     def sources(self, traffic: Traffic) -> list[PodView | None]:
         """The pods that call; one None for a caller that is no pod."""
@@ -166,6 +173,16 @@ class Network:
                 meter.counter("istio_tcp_connections_closed_total", labels).base += number * count.closed
             else:
                 meter.once(labels, number * count.times, float(traffic.lasts))
+
+    def logged(self, traffic: Traffic, dial: Dial, pattern: Pattern, part: Part) -> None:
+        """Proxies write down what happens in this segment."""
+        if self.access is not None:
+            self.access.calls(traffic, dial, pattern, part)
+
+    def logged_once(self, traffic: Traffic, dial: Dial, at: int) -> None:
+        """Proxies write down a connection that ends."""
+        if self.access is not None:
+            self.access.once(traffic, dial, at)
 
     def _of_cron_job(self, pod: PodView, source: tuple[str, str]) -> bool:
         # a Job's name is its CronJob's and the minute; Istio's workload name is the CronJob's for injected pods

@@ -24,10 +24,18 @@ class NodeSpec(Value, frozen=True):
     unschedulable: bool = False
 
 
+class NodeAddress(Value, frozen=True):
+    """status.addresses[]: `type` is InternalIP, ExternalIP, Hostname …"""
+
+    type: str = ""
+    address: str = ""
+
+
 class NodeStatus(Value, frozen=True):
     """status of a Node."""
 
     conditions: tuple[Condition, ...] = ()
+    addresses: tuple[NodeAddress, ...] = ()
 
 
 class Node(Object, frozen=True):

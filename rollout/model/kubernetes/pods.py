@@ -112,12 +112,31 @@ class PodSpec(Value, frozen=True):
     restart_policy: str = ""
 
 
+class Terminated(Value, frozen=True):
+    """state.terminated."""
+
+    finished_at: datetime | None = None
+
+
+class ContainerState(Value, frozen=True):
+    """containerStatuses[].state."""
+
+    terminated: Terminated | None = None
+
+
 class ContainerStatus(Value, frozen=True):
     """status.containerStatuses[]."""
 
     name: str = ""
     ready: bool = False
     restart_count: int = 0
+    state: ContainerState = ContainerState()
+
+
+class PodIP(Value, frozen=True):
+    """status.podIPs[]."""
+
+    ip: str = ""
 
 
 class PodStatus(Value, frozen=True):
@@ -125,6 +144,7 @@ class PodStatus(Value, frozen=True):
 
     phase: str = ""
     pod_ip: str = msgspec.field(name="podIP", default="")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(name="podIPs", default=())
     start_time: datetime | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()

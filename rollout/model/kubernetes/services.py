@@ -26,6 +26,25 @@ class ServiceSpec(Value, frozen=True):
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     type: str = "ClusterIP"
     external_name: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
+
+
+class LoadBalancerIngress(Value, frozen=True):
+    """status.loadBalancer.ingress[]."""
+
+    ip: str = ""
+
+
+class LoadBalancerStatus(Value, frozen=True):
+    """status.loadBalancer."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(Value, frozen=True):
+    """status of a Service."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(Object, frozen=True):
@@ -33,6 +52,7 @@ class Service(Object, frozen=True):
 
     RESOURCE = Resource("", ("v1",), "services", "Service")
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
     @property
     def headless(self) -> bool:
