@@ -20,6 +20,8 @@ from rollout.lab.clock import VirtualClock
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
 from rollout.lab.mesh.accesslog import Form
+from rollout.lab.mesh.agent import Agents
+from rollout.lab.mesh.identity import Identities
 from rollout.lab.mesh.manifests import Workload, cluster_objects
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
@@ -30,6 +32,7 @@ from rollout.lab.server import LabServer
 
 __all__ = ["Lab", "list_scenarios"]
 
+_TRUST_DOMAIN = "cluster.local"  # as `manifests` writes it to MeshConfig
 _ISTIOD = Workload(
     name="istiod",
     namespace="istio-system",
@@ -84,6 +87,10 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
+        identities = Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates)
+        self.simulation.take_identities(identities)
+        self._agents = Agents(self.simulation, identities, self._catch_up)
+        self._distribute_root(identities, begin)
         self.prometheus = self._evaluator(prometheus)
         self.outside = self._world_outside(to_ms(start))
         self._live_through(to_ms(start))
@@ -134,6 +141,7 @@ class Lab:
             services={"prometheus.monitoring:9090": self.prometheus.handle},
             faults=self.faults,
             logs=self._logs,
+            exec_=self._agents.run,
         )
         self._server.start()
         self.clock.start()
@@ -230,6 +238,9 @@ class Lab:
     def _now(self) -> datetime:
         return self._clock.now() if self._clock is not None else self._past
 
+    def _catch_up(self) -> None:
+        self.clock.catch_up()
+
     def _logs(self, namespace: str, pod: str, container: str, since: datetime | None) -> list[tuple[datetime, str]]:
         """Proxies alone write something."""
         if container != "istio-proxy":
@@ -269,6 +280,16 @@ class Lab:
             self.store.create(obj, created=created, manager=scenario.managers.get(index, "kubectl"))
         for rule in scenario.refusals:
             refuse(self.store, rule)
+
+    def _distribute_root(self, identities: Identities, begin: int) -> None:
+        """As istiod does, in every namespace but kube-public and kube-node-lease (istio.md 12)."""
+        data, labels = {"root-cert.pem": identities.root.pem.decode()}, {"istio.io/config": "true"}
+        for namespace in self.store.list("v1", "Namespace"):
+            name = namespace["metadata"]["name"]
+            meta = {"name": "istio-ca-root-cert", "namespace": name, "labels": labels}
+            document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+            if name not in ("kube-public", "kube-node-lease"):
+                self.store.create(document, created=_moment(begin), manager="pilot-discovery")
 
     def _label_late(self) -> None:
         for name, value in self.scenario.namespaces.items():

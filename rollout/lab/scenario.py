@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rollout.errors import UsageError
+from rollout.lab.mesh.identity import Flaw
 from rollout.lab.mesh.manifests import Workload
 from rollout.lab.mesh.outside import OutsideEvent
 from rollout.lab.mesh.traffic import Traffic
@@ -40,6 +41,15 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """A diagnosis: the arguments of `rollout diagnose`, its exit code, and words of its first line."""
+
+    arguments: tuple[str, ...]
+    exit_code: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario, read and checked.
 
@@ -52,6 +62,8 @@ class Scenario:
         target: the namespaces that a migration of it is about.
         flags: suggested command line.
         refusals: writes that an admission webhook refuses from the start.
+        certificates: what is wrong with the certificates of a workload.
+        diagnosis: what `rollout diagnose` must say.
         user: who the kubeconfig is for; '' for the administrator.
     """
 
@@ -77,6 +89,8 @@ class Scenario:
     version: str = "1.27.3"
     refusals: tuple[Json, ...] = ()
     access_log: str = "off"
+    certificates: Mapping[tuple[str, str], Flaw] = field(default_factory=dict)
+    diagnosis: tuple[Diagnosed, ...] = ()
 
 
 def list_scenarios() -> list[tuple[str, str]]:
@@ -164,7 +178,7 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
 
 def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
     known = {"title", "description", "namespaces", "workloads", "manifests", "traffic", "events", "expect", "target",
-             "flags", "user", "mesh", "look_back", "refuse"}  # fmt: skip
+             "flags", "user", "mesh", "look_back", "refuse", "certificates", "diagnosis"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
     _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log"}, mesh, "mesh")
@@ -198,7 +212,16 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         root=str(mesh.get("root", "istio-system")),
         version=str(mesh.get("version", "1.27.3")),
         access_log=_access_log(mesh.get("access_log", "off")),
+        certificates={_pair(key): Flaw(value) for key, value in (document.get("certificates") or {}).items()},
+        diagnosis=tuple(_diagnosed(entry) for entry in document.get("diagnosis") or ()),
     )
+
+
+def _diagnosed(document: Mapping[str, Any]) -> Diagnosed:
+    _only({"of", "exit", "says"}, document, "diagnosis")
+    arguments, says = str(document["of"]).split(), document["says"]
+    words = (says,) if isinstance(says, str) else tuple(says)
+    return Diagnosed(tuple(arguments), int(document["exit"]), tuple(str(word) for word in words))
 
 
 def _access_log(value: object) -> str:
