@@ -205,6 +205,18 @@ class Proxies(Protocol):
         ...
 
 
+class Loggers(Protocol):
+    """The levels of the proxies' loggers. Every method raises a RolloutError, as those of `Proxies` do."""
+
+    def levels(self, pod: Ref) -> Mapping[str, str]:
+        """All of them, by name."""
+        ...
+
+    def set_levels(self, pod: Ref, levels: Mapping[str, str]) -> None:
+        """Change these, all or none: one name that the proxy does not know refuses the whole set."""
+        ...
+
+
 class Heard(Exception):
     """An append found requests of somebody else; nothing was appended."""
 

@@ -12,9 +12,10 @@ import msgspec
 from rollout.adapters.kubeconfig import access as load
 from rollout.adapters.retry import Sleep, retrying
 from rollout.adapters.transport import MERGE_PATCH, Transport
+from rollout.adapters.websocket import Ran, execute
 from rollout.adapters.wire import decode, decode_object, decode_page
 from rollout.errors import Forbidden, Gone, NotFound, Rejected
-from rollout.model.kubernetes import Object, Resource
+from rollout.model.kubernetes import Object, Ref, Resource
 from rollout.ports import Identity, LogPart, Right
 
 T = TypeVar("T", bound=Object)
@@ -216,6 +217,10 @@ class KubernetesCluster:
             body = body[: body.rfind(b"\n") + 1]
         found = tuple(body.decode(errors="replace").splitlines())
         return LogPart(lines=found, size=len(body), older=len(found) >= lines, cut=cut)
+
+    def execute(self, pod: Ref, container: str, command: Sequence[str]) -> Ran:
+        """Run a command in a container; `websocket.execute` says how it fails. Tried again when nobody answers."""
+        return retrying(self._sleep)(lambda: execute(self._transport, pod.namespace, pod.name, container, command))
 
     def raw_get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> bytes:
         """Any path, once, as it is answered.
