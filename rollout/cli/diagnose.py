@@ -98,6 +98,10 @@ def _log(args: Any) -> int:
     """Recognise patterns in what is piped in: `kubectl logs POD -c istio-proxy | rollout diagnose -`."""
     if args.source or args.to:
         raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to")
+    if sys.stdin.isatty():
+        raise UsageError(
+            "nothing is piped in", next="kubectl logs POD -n NAMESPACE -c istio-proxy | rollout diagnose -"
+        )
     found = recognise(lines(sys.stdin.buffer))
     if args.output == "json":
         _print([json.dumps(recognition_json(found), indent=1)])

@@ -85,8 +85,7 @@ def _joined(present: CheckResult, then: CheckResult) -> CheckResult:
     if status in (Status.OK, Status.WARNING):
         blocks = any(finding.blocks for finding in findings)
         status = Status.FAILED if blocks else Status.WARNING if findings else Status.OK
-    reason = then.reason if status is not present.status or not present.findings else present.reason
-    return msgspec.structs.replace(present, findings=findings, status=status, reason=reason)
+    return msgspec.structs.replace(present, findings=findings, status=status, reason=then.reason)
 
 
 def one_check(check_id: str, world: World, namespace: str, mesh: MeshConfig, analysis: Analysis = None) -> CheckResult:

@@ -37,9 +37,8 @@ def http(port: ServicePort) -> bool | None:
 
 
 def of_pair(
-    world: World, verdicts: Iterable[Verdict], pair: Pair, port: ServicePort, client: Pod, mesh: MeshConfig,
-    target: dict[str, int],
-) -> LayerResult:  # fmt: skip
+    world: World, verdicts: Iterable[Verdict], pair: Pair, port: ServicePort, client: Pod, mesh: MeshConfig
+) -> LayerResult:
     """The decision on a call, for each pod that may answer it.
 
     Args:
@@ -49,37 +48,44 @@ def of_pair(
         port: the Service's.
         client: the caller.
         mesh: for trust domain and root namespace.
-        target: the container's port by pod name.
 
     Raises:
         KindUnreadable: the policies cannot be read.
     """
     rules = _authorization(world, mesh)
     lines: list[str] = []
-    findings: dict[tuple[str, bool | None], Finding] = {}
+    findings: dict[str, Finding] = {}
     open_: list[str] = []
     for verdict in verdicts:
         pod = verdict.pod
-        if verdict.sent.subset or not captured_port(pod, target[pod.name]):
+        if verdict.sent.subset or not captured_port(pod, verdict.port):
             continue
-        who = {True: principal(client, mesh.trust_domain), False: "", None: None}[verdict.cell.mutual]
-        request = Request(
-            principal=who, address=client.status.pod_ip or None, port=target[pod.name], host=None,
-            method=pair.method, path=pair.path, http=http(port) is not False,
-        )  # fmt: skip
+        request = _request(verdict, pair, port, client, mesh)
         decision = rules.decide(pod, request)
         lines += [*_selecting(rules, pod), f"{pod.ref}: {_said(decision)}"]
         if decision.allowed is False:
-            findings.setdefault((decision.reason, False), _finding(rules, pod, decision, who))
+            findings.setdefault(decision.reason, _finding(rules, pod, decision, request.principal))
         elif decision.allowed is None:
             open_.append(f"{decision.reason}{_missing(pair)}")
-    status = Status.FAILED if findings else Status.UNKNOWN if open_ else Status.OK
     return LayerResult(
         layer=Layer.AUTHORIZATION,
-        status=status,
+        status=Status.FAILED if findings else Status.UNKNOWN if open_ else Status.OK,
         findings=tuple(findings.values()),
         lines=tuple(dict.fromkeys(lines)) or ("no policy is enforced: no sidecar captures the port",),
         reason="; ".join(dict.fromkeys(open_)),
+    )
+
+
+def _request(verdict: Verdict, pair: Pair, port: ServicePort, client: Pod, mesh: MeshConfig) -> Request:
+    """What the server's proxy sees of the call: a name only where it is mutual TLS."""
+    who = {True: principal(client, mesh.trust_domain), False: "", None: None}[verdict.cell.mutual]
+    return Request(
+        principal=who,
+        address=client.status.pod_ip or None,
+        port=verdict.port,
+        method=pair.method,
+        path=pair.path,
+        http=http(port) is not False,
     )
 
 

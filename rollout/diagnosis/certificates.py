@@ -91,32 +91,29 @@ def _of_side(side: Side, mesh: MeshConfig, now: datetime, lines: list[str], pars
     Raises:
         RolloutError: nothing can be told of it, or a certificate does not parse.
     """
-    match side.held:
-        case str() as why:
-            raise RolloutError(why)
-        case Summary() as told:
-            if not told.chain:
-                raise RolloutError("/certs names no certificate of the workload")
-            leaf = told.chain[0]
-            lines.append(f"{side.pod.ref}: {_life(_Life(leaf.not_before, leaf.not_after), now)}; /certs shows no chain")
-            yield from _identity(side, leaf.uris, mesh)
-            yield from _validity(side, _Life(leaf.not_before, leaf.not_after), now)
-            raise RolloutError("chain and root are not proven: /certs tells neither issuer nor key")
-        case Held() as told_pem:
-            if not available():
-                raise RolloutError(f"the package `cryptography` is not installed: {PIP}")
-            if not told_pem.chain:
-                raise RolloutError(
-                    "its certificate has not come yet" if told_pem.warming else "it holds no certificate"
-                )
-            mine = _parsed(side, told_pem)
-            parsed.append(mine)
-            lines += _described(mine, now)
-            first = mine.chain[0]
-            yield from _identity(side, first.uris, mesh)
-            yield from _validity(side, _Life(first.not_before, first.not_after), now)
-            yield from _chain(mine, now)
-            yield from _roots(mine, now)
+    told = side.held
+    if isinstance(told, str):
+        raise RolloutError(told)
+    if isinstance(told, Summary):
+        if not told.chain:
+            raise RolloutError("/certs names no certificate of the workload")
+        leaf = told.chain[0]
+        lines.append(f"{side.pod.ref}: {_life(_Life(leaf.not_before, leaf.not_after), now)}; /certs shows no chain")
+        yield from _identity(side, leaf.uris, mesh)
+        yield from _validity(side, _Life(leaf.not_before, leaf.not_after), now)
+        raise RolloutError("chain and root are not proven: /certs tells neither issuer nor key")
+    if not available():
+        raise RolloutError(f"the package `cryptography` is not installed: {PIP}")
+    if not told.chain:
+        raise RolloutError("its certificate has not come yet" if told.warming else "it holds no certificate")
+    mine = _parsed(side, told)
+    parsed.append(mine)
+    lines += _described(mine, now)
+    first = mine.chain[0]
+    yield from _identity(side, first.uris, mesh)
+    yield from _validity(side, _Life(first.not_before, first.not_after), now)
+    yield from _chain(mine, now)
+    yield from _roots(mine, now)
 
 
 def _parsed(side: Side, told: Held) -> _Parsed:

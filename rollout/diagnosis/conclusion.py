@@ -14,7 +14,7 @@ _NUMBERS = {layer: number for number, layer in enumerate(Layer, 1)}
 
 def conclude(subject: str, layers: Sequence[LayerResult]) -> Diagnosis:
     """What blocks now goes before what STRICT would refuse, and an earlier layer before a later one."""
-    blocking = [(layer, finding) for layer in layers for finding in layer.findings if _blocks(finding)]
+    blocking = [(layer, finding) for layer in layers for finding in layer.findings if finding.blocks]
     chosen = next((pair for pair in blocking if not pair[1].new), next(iter(blocking), None))
     if chosen is None:
         return Diagnosis(
@@ -47,10 +47,6 @@ def outcome(diagnosis: Diagnosis) -> Outcome:
 def number(layer: Layer) -> int:
     """Its place in the order in which one looks, from 1."""
     return _NUMBERS[layer]
-
-
-def _blocks(finding: Finding) -> bool:
-    return finding.severity in (None, Severity.BLOCKING)
 
 
 def _sentence(finding: Finding) -> str:

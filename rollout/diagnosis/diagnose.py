@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from rollout.checks.registry import find
+from rollout.checks.registry import checks
 from rollout.diagnosis import authorization, policy
 from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of, one_check
 from rollout.diagnosis.certificates import Side, certificates
@@ -17,7 +17,6 @@ from rollout.diagnosis.reading import ROOT_CERT, Found
 from rollout.diagnosis.secrets import pem
 from rollout.diagnosis.telling import Seen
 from rollout.mesh.injection import live, proxy_container
-from rollout.mesh.services import target_ports
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult
 from rollout.model.finding import CheckResult, Status
 from rollout.model.istio import MeshConfig
@@ -72,17 +71,18 @@ def of_namespace(
     """The diagnosis of a namespace as a server, of a world in which every kind of the checks was read."""
     namespace = question.namespace
     by_layer: dict[Layer, list[CheckResult]] = {layer: [] for layer in Layer}
+    of_traffic = sorted(check.meta.id for check in checks() if Evidence in check.reads)
     for result in all_checks(world, namespace, mesh, analysis, now):
-        check = find(result.check)
-        if result.check not in _NOT_ASKED and check is not None and Evidence not in check.reads:
+        if result.check not in _NOT_ASKED and result.check not in of_traffic:
             by_layer[_LAYERS.get(result.check, Layer.POLICY)].append(result)
+    left = f"not asked, for want of traffic: {', '.join(of_traffic)} (rollout plan {namespace})"
     try:
         pods = world.of(Pod, namespace)
     except KindUnreadable:
         pods = ()
     layers = [
         layer_of(Layer.INJECTION, by_layer[Layer.INJECTION]),
-        guarded(Layer.POLICY, lambda: policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY])),
+        guarded(Layer.POLICY, lambda: policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left)),
         *_told(world, pods, seen, mesh, now),
         guarded(
             Layer.AUTHORIZATION,
@@ -103,8 +103,7 @@ def _rules(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     verdicts = policy.verdicts(found, port, mesh)
     if not verdicts:
         return LayerResult(layer=Layer.AUTHORIZATION, status=Status.UNKNOWN, reason="no pod answers")
-    targets = {v.pod.name: (target_ports(port, v.pod) if found.service else port.port) or 0 for v in verdicts}
-    return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh, targets)
+    return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh)
 
 
 def _told(

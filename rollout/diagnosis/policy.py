@@ -17,20 +17,22 @@ from rollout.errors import UsageError
 from rollout.mesh.injection import ambient, captured_port, gateway, injected, live
 from rollout.mesh.peer_authentication import Effective, Policies
 from rollout.mesh.services import reaching, target_ports
+from rollout.mesh.workloads import workload
 from rollout.model.diagnosis import Layer, LayerResult
-from rollout.model.finding import CheckResult, Finding, Status
+from rollout.model.finding import CheckResult, Finding, Severity, Status
 from rollout.model.istio import DestinationRule, MeshConfig, Mode, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Ref, Service, ServicePort
 from rollout.world.world import World
 
 #: What no rule here looks at, said so that a verdict is not taken for more than it is.
-NOT_LOOKED_AT = "not looked at: Sidecar resources, exportTo of Services, EnvoyFilters, VirtualServices"
+NOT_LOOKED_AT = "not looked at: Sidecar resources, exportTo of Services, EnvoyFilters, VirtualServices, load balancers"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A call to one pod: what is sent and why, what listens and who decided it, and the cell of the table."""
+    """A call to one pod's (container's) port: what is sent and why, what listens and who decided it, and the cell."""
 
     pod: Pod
+    port: int
     sent: Sent
     server: Server
     mode: Effective
@@ -88,7 +90,7 @@ def verdicts(found: Found, port: ServicePort, mesh: MeshConfig) -> tuple[Verdict
         mode = policies.effective(pod, target)
         kind = server_kind(pod, target, mode.mode, spaces.get(pod.namespace))
         made += [
-            Verdict(pod=pod, sent=each, server=kind, mode=mode, cell=cell(each.client, kind))
+            Verdict(pod=pod, port=target, sent=each, server=kind, mode=mode, cell=cell(each.client, kind))
             for each in sent(call, rules, policies, mesh)
         ]
     return tuple(made)
@@ -118,9 +120,19 @@ def of_pair(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     for same in groups.values():
         lines += _lines(same)
         findings += [_finding(same)] if same[0].cell.mutual is False else []
-    probing = one_check("probes", found.world, judged[0].pod.namespace, mesh)
+    probing = _probing(found, mesh)
     unknown = [v.cell.seen for v in judged if v.cell.mutual is None]
     return _layer((*findings, *probing.findings), (*lines, NOT_LOOKED_AT), [*unknown, *unread([probing])])
+
+
+def _probing(found: Found, mesh: MeshConfig) -> CheckResult:
+    """The probes of the pods that answer: refused ones take them out of service, accepted ones do a call no harm."""
+    owners = {workload(pod) for pod in found.servers}
+    result = one_check("probes", found.world, found.servers[0].namespace, mesh)
+    mine = (finding for finding in result.findings if finding.ref in owners)
+    return msgspec.structs.replace(
+        result, findings=tuple(msgspec.structs.replace(f, severity=Severity.WARNING) if f.new else f for f in mine)
+    )
 
 
 def _unnamed(verdict: Verdict) -> Sent:
@@ -172,6 +184,7 @@ def _finding(same: list[Verdict]) -> Finding:
         ),
         fix=_fix(first),
         check="peer-authentication",
+        severity=Severity.BLOCKING,
         new=accepted,
     )
 
@@ -191,7 +204,7 @@ def _fix(verdict: Verdict) -> str:
 
 def _layer(findings: Iterable[Finding], lines: tuple[str, ...], unknown: Collection[str]) -> LayerResult:
     found = ranked(tuple(findings))
-    failed = any(finding.severity is None or finding.blocks for finding in found)
+    failed = any(finding.blocks for finding in found)
     status = Status.FAILED if failed else Status.UNKNOWN if unknown else Status.OK
     return LayerResult(
         layer=Layer.POLICY, status=status, findings=found, lines=lines, reason="; ".join(dict.fromkeys(unknown))
@@ -225,20 +238,25 @@ def of_pod(found: Found, mesh: MeshConfig) -> LayerResult:
     return _layer((*findings, *probing.findings), tuple(lines), unread([probing]))
 
 
-def _disabled(pod: Pod, name: str, mode: Effective) -> Finding:
+def _disabled(pod: Pod, name: str, mode: Effective, ports: int = 1) -> Finding:
     return Finding(
         ref=mode.decided_by or pod.ref,
-        measured=f"DISABLE for {name} of {pod.ref}",
+        measured=f"DISABLE for {name} of {pod.ref}" + (f", and {ports - 1} more" if ports > 1 else ""),
         limit="PERMISSIVE or STRICT",
         where=("clients send plaintext, and mutual TLS is refused",),
         fix=f"rollout migrate {pod.namespace}, or take DISABLE out of {mode.decided_by}",
         check="peer-authentication",
+        severity=Severity.BLOCKING,
         new=False,
     )
 
 
-def of_namespace(world: World, namespace: str, mesh: MeshConfig, results: Collection[CheckResult]) -> LayerResult:
+def of_namespace(
+    world: World, namespace: str, mesh: MeshConfig, results: Collection[CheckResult], left_out: str
+) -> LayerResult:
     """The modes of all ports, counted by who decides them, and the checks that are about what is sent and accepted.
+
+    `left_out` says which checks nobody asked.
 
     Raises:
         KindUnreadable: pods or PeerAuthentications cannot be read.
@@ -246,15 +264,15 @@ def of_namespace(world: World, namespace: str, mesh: MeshConfig, results: Collec
     policies = Policies(world.of(PeerAuthentication), mesh.root_namespace)
     pods = [pod for pod in world.of(Pod, namespace) if live(pod) and injected(pod) and not gateway(pod)]
     counted: Counter[tuple[str, str]] = Counter()
-    disabled: dict[Ref | None, tuple[Pod, Effective, int]] = {}
+    disabled: dict[Ref | None, list[tuple[Pod, Effective, int]]] = {}
     for pod in pods:
         for port in policies.ports(pod):
             if captured_port(pod, port):
                 mode = policies.effective(pod, port)
                 counted[mode.mode.value, str(mode.decided_by or "no policy")] += 1
                 if mode.mode is Mode.DISABLE:
-                    disabled.setdefault(mode.decided_by, (pod, mode, port))
+                    disabled.setdefault(mode.decided_by, []).append((pod, mode, port))
     lines = [f"{many(count, 'port')} {mode}, decided by {by}" for (mode, by), count in counted.most_common()]
-    findings = [_disabled(pod, f"port {port}", mode) for pod, mode, port in disabled.values()]
+    findings = [_disabled(pod, f"port {port}", mode, 1 + len(rest)) for (pod, mode, port), *rest in disabled.values()]
     findings += [finding for result in results for finding in result.findings]
-    return _layer(findings, (*lines, *looked_at(results)), unread(results))
+    return _layer(findings, (*lines, *looked_at(results), left_out), unread(results))

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult, PatternCount, Recognition
-from rollout.model.finding import Finding, Severity, Status
+from rollout.model.finding import Finding, Status
 from rollout.report.json import FORMAT_VERSION
 from rollout.report.layout import Style, count, labelled, wrap
 from rollout.report.redact import redact_all
@@ -67,7 +67,7 @@ def _rest(number: int, noun: str) -> list[str]:
 
 
 def _finding(finding: Finding, style: Style) -> list[str]:
-    status = Status.FAILED if finding.severity in (None, Severity.BLOCKING) else Status.WARNING
+    status = Status.FAILED if finding.blocks else Status.WARNING
     accepted = "a matter of STRICT, not of now" if status is Status.WARNING else "accepted now, STRICT would refuse it"
     return [
         *wrap(f"{finding.ref} {finding.field}", style, first=f"  {style.mark(status)} ", rest="    "),

@@ -8,7 +8,7 @@ import pytest
 SLOW = {"kubernetes", "requests", "jinja2", "yaml", "urllib3", "pydantic", "msgspec", "asyncio", "jsonschema", "rich"}
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["migrate", "--help"], ["--version"]])
+@pytest.mark.parametrize("argv", [["--help"], ["migrate", "--help"], ["diagnose", "--help"], ["--version"]])
 def test_help_loads_nothing_slow(argv: list[str]) -> None:
     """A deny-list of modules: deterministic, unlike a time."""
     code = (

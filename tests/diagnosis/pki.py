@@ -80,7 +80,9 @@ def _signed(
     return builder.sign(signer, SHA256())
 
 
-def secrets(chain: bytes, root: bytes, *, camel: bool = False, key: bytes = b"[redacted]", inline: str = "bytes") -> bytes:
+def secrets(
+    chain: bytes, root: bytes, *, camel: bool = False, key: bytes = b"[redacted]", inline: str = "bytes"
+) -> bytes:
     """`istioctl proxy-config secret -o json` (camel) or a config_dump, with a key beside the chain."""
     words = {
         "dynamicActiveSecrets": "dynamic_active_secrets",
@@ -106,7 +108,10 @@ def secrets(chain: bytes, root: bytes, *, camel: bool = False, key: bytes = b"[r
         "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
         word("dynamicActiveSecrets"): [
             {"name": "default", "secret": {"name": "default", word("tlsCertificate"): certificate}},
-            {"name": "ROOTCA", "secret": {"name": "ROOTCA", word("validationContext"): {word("trustedCa"): data(root)}}},
+            {
+                "name": "ROOTCA",
+                "secret": {"name": "ROOTCA", word("validationContext"): {word("trustedCa"): data(root)}},
+            },
             {"name": "other", "secret": {"name": "other", word("tlsCertificate"): certificate}},
             {"name": "default"},
         ],

@@ -86,7 +86,8 @@ FAULTS: list[tuple[str, Side, str, str, Severity]] = [
      "certificate, chain", "ends at O=intermediate, which none of its own roots signed", Severity.BLOCKING),
     ("an intermediate expired", side(LATER.leaf(LEDGER)[0], LATER.pem),
      "certificate, chain", "O=late in it expired at 2026-03-01", Severity.BLOCKING),
-    ("no root", side(ROOT.leaf(LEDGER)[0], root=None), "certificate, root", "the proxy holds no root", Severity.BLOCKING),
+    ("no root", side(ROOT.leaf(LEDGER)[0], root=None),
+     "certificate, root", "the proxy holds no root", Severity.BLOCKING),
     ("another root than the mesh's", side(FOREIGN.leaf(LEDGER)[0], root=FOREIGN),
      "certificate, root", "O=another root (", Severity.BLOCKING),
     ("one of two roots", side(ROOT.leaf(LEDGER)[0], more=[FOREIGN]),
@@ -181,9 +182,9 @@ def test_what_certs_tell() -> None:
     """Identity and life; the layer stays unknown, because nothing proves chain and root."""
     fine = judge(Side(pod=SERVER, held=summary(certs())))
     assert (Status.UNKNOWN, ()) == (fine.status, fine.findings)
-    assert ("Pod payments/ledger-1: valid until 2026-03-03 06:00:00Z, 75% of its life left; /certs shows no chain",) == (
-        fine.lines
-    )
+    assert (
+        "Pod payments/ledger-1: valid until 2026-03-03 06:00:00Z, 75% of its life left; /certs shows no chain",
+    ) == (fine.lines)
     wrong = judge(Side(pod=SERVER, held=summary(certs(WEB, until=NOW))))
     assert ["certificate, SAN", "certificate, not after"] == [finding.field for finding in wrong.findings]
     assert Status.FAILED is wrong.status
@@ -328,9 +329,7 @@ def test_no_private_key_goes_anywhere() -> None:
     assert isinstance(asked, Pair)
     seen, objects = healthy(key)
     result = of_call(asked, objects, seen, MESH, (), NOW)
-    shown = "\n".join(
-        [repr(seen), repr(result), *diagnosis(result, Style()), json.dumps(diagnosis_json(result))]
-    )
+    shown = "\n".join([repr(seen), repr(result), *diagnosis(result, Style()), json.dumps(diagnosis_json(result))])
     body = b"".join(key.splitlines()[1:-1]).decode()
     encoded = base64.b64encode(key).decode()
     for part in (body[:40], body[40:80], encoded[:60], encoded[60:120], "PRIVATE KEY"):

@@ -44,13 +44,27 @@ def as_json(**fields: object) -> str:
     return json.dumps({"response_code": 503, "method": "GET", "downstream_remote_address": "10.0.0.9:33554", **fields})
 
 
-SAN_LIST = "verify SAN list, expected SANs: [spiffe://a/ns/payments/sa/ledger], certificate SANs: [spiffe://a/ns/x/sa/y]"
+def reason(name: str, code: int) -> str:
+    """A TLS failure as access logs write it."""
+    return f"TLS_error:|{code}:SSL_routines:OPENSSL_internal:{name}:TLS_error_end"
+
+
+REMOTE = "upstream_reset_before_response_started{remote_connection_failure|"
+SAN_LIST = (
+    "verify SAN list, expected SANs: [spiffe://a/ns/payments/sa/ledger], certificate SANs: [spiffe://a/ns/x/sa/y]"
+)
 RBAC = "rbac_access_denied_matched_policy[ns[payments]-policy[deny-all]-rule[0]]"
 KNOWN: list[tuple[str, str, str]] = [
-    ("san-mismatch", access(f"{{remote_connection_failure|{VERIFY}SAN_matcher,_certificate_SANs_are_[spiffe://o/ns/s/sa/w]}}"),
-     "seen spiffe://o/ns/s/sa/w"),
-    ("san-mismatch", f"TLS_error: verify cert failed: {SAN_LIST}",
-     "expected spiffe://a/ns/payments/sa/ledger, seen spiffe://a/ns/x/sa/y"),
+    (
+        "san-mismatch",
+        access(REMOTE + VERIFY + "SAN_matcher,_certificate_SANs_are_[spiffe://o/ns/s/sa/w]}"),
+        "seen spiffe://o/ns/s/sa/w",
+    ),
+    (
+        "san-mismatch",
+        f"TLS_error: verify cert failed: {SAN_LIST}",
+        "expected spiffe://a/ns/payments/sa/ledger, seen spiffe://a/ns/x/sa/y",
+    ),
     ("san-mismatch", "verify cert failed: SAN matcher", ""),
     ("certificate-expired", access("-", failure=X509.format("certificate_has_expired")), ""),
     ("certificate-expired", alert("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501), ""),
@@ -60,13 +74,16 @@ KNOWN: list[tuple[str, str, str]] = [
     ("unknown-ca", access("-", failure=X509.format("unable_to_verify_the_first_certificate")), ""),
     ("unknown-ca", alert("TLSV1_ALERT_UNKNOWN_CA", 268436504), ""),
     ("unknown-ca", "x509: certificate signed by unknown authority", ""),
-    ("no-client-certificate",
-     alert("PEER_DID_NOT_RETURN_A_CERTIFICATE:peer_did_not_provide_required_client_certificate", 268435648), ""),
+    (
+        "no-client-certificate",
+        alert("PEER_DID_NOT_RETURN_A_CERTIFICATE:peer_did_not_provide_required_client_certificate", 268435648),
+        "",
+    ),
     ("no-client-certificate", alert("TLSV1_ALERT_CERTIFICATE_REQUIRED", 268436572), ""),
     ("no-client-certificate", "curl: (56) OpenSSL SSL_read: tlsv13 alert certificate required, errno 0", ""),
     ("certificate-rejected", alert("SSLV3_ALERT_CERTIFICATE_UNKNOWN", 268436502), ""),
     ("certificate-rejected", alert("SSLV3_ALERT_BAD_CERTIFICATE", 268436498), ""),
-    ("certificate-missing", access("upstream_reset_before_response_started{remote_connection_failure|TLS_error:_Secret_is_not_supplied_by_SDS}"), ""),
+    ("certificate-missing", access(REMOTE + "TLS_error:_Secret_is_not_supplied_by_SDS}"), ""),
     ("certificate-verify-failed", f"TLS_error:|268435581:{VERIFY}no such check:TLS_error_end", "no such check"),
     ("certificate-verify-failed", "upstream failure 268435581 and no more", ""),
     ("protocol-version", alert("UNSUPPORTED_PROTOCOL", 268435696), ""),
@@ -75,56 +92,91 @@ KNOWN: list[tuple[str, str, str]] = [
     ("cipher-mismatch", alert("SSLV3_ALERT_HANDSHAKE_FAILURE", 268436496), ""),
     ("filter-chain-not-found", tcp("NR", "filter_chain_not_found"), "10.0.0.9"),
     ("filter-chain-not-found", tcp("NR", "filter_chain_not_found", remote="[fd00::9]:41234"), "fd00::9"),
-    ("filter-chain-not-found",
-     tcp("NR", "filter_chain_not_found", "TLS_error:|268435612:SSL_routines:OPENSSL_internal:HTTP_REQUEST:TLS_error_end"),
-     "10.0.0.9"),
-    ("filter-chain-not-found",
-     as_json(response_flags="NR", response_code_details="filter_chain_not_found", response_code=0), "10.0.0.9"),
-    ("filter-chain-not-found",
-     as_json(response_flags="NR", response_code_details="filter_chain_not_found", downstream_remote_address=None), ""),
-    ("filter-chain-not-found",
-     "debug envoy conn_handler closing connection from 10.0.0.9:33554: no matching filter chain found", "10.0.0.9"),
-    ("wrong-version-number", access("upstream_reset_before_response_started{remote_connection_failure|TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end}"), ""),
-    ("wrong-version-number", tcp("UF,URX", failure="TLS_error:|268435679:SSL_routines:OPENSSL_internal:UNEXPECTED_MESSAGE:TLS_error_end"), ""),
+    ("filter-chain-not-found", tcp("NR", "filter_chain_not_found", reason("HTTP_REQUEST", 268435612)), "10.0.0.9"),
+    (
+        "filter-chain-not-found",
+        as_json(response_flags="NR", response_code_details="filter_chain_not_found", response_code=0),
+        "10.0.0.9",
+    ),
+    (
+        "filter-chain-not-found",
+        as_json(response_flags="NR", response_code_details="filter_chain_not_found", downstream_remote_address=None),
+        "",
+    ),
+    (
+        "filter-chain-not-found",
+        "debug envoy conn_handler closing connection from 10.0.0.9:33554: no matching filter chain found",
+        "10.0.0.9",
+    ),
+    ("wrong-version-number", access(REMOTE + reason("WRONG_VERSION_NUMBER", 268435703)), ""),
+    ("wrong-version-number", tcp("UF,URX", failure=reason("UNEXPECTED_MESSAGE", 268435679)), ""),
     ("wrong-version-number", alert("HTTP_REQUEST", 268435612), ""),
     ("wrong-version-number", alert("HTTPS_PROXY_REQUEST", 268435611), ""),
     ("rbac-denied", access(RBAC, "-", 403), "ns[payments]-policy[deny-all]-rule[0]"),
     ("rbac-denied", access("rbac_access_denied_matched_policy[none]", "-", 403), "none"),
-    ("rbac-denied", "debug envoy rbac enforced denied, matched policy ns[payments]-policy[deny_all]-rule[1]",
-     "ns[payments]-policy[deny_all]-rule[1]"),
+    (
+        "rbac-denied",
+        "debug envoy rbac enforced denied, matched policy ns[payments]-policy[deny_all]-rule[1]",
+        "ns[payments]-policy[deny_all]-rule[1]",
+    ),
     ("rbac-denied", "debug envoy rbac enforced denied, matched policy none", "none"),
     ("rbac-denied", "RBAC: access denied", ""),
-    ("config-rejected", "warn lds: listener 'virtualInbound' config rejected: has the same matching rules", "has the same matching rules"),
-    ("config-rejected", "config for type.googleapis.com/envoy.config.listener.v3.Listener rejected: bad", "bad"),
-    ("webhook-refused", 'Internal error occurred: failed calling webhook "check.ledger.io": Post "https://x": EOF',
-     "check.ledger.io"),
-    ("webhook-refused", r'msg="failed calling webhook \"check.ledger.io\": connection reset by peer"', "check.ledger.io"),
+    (
+        "config-rejected",
+        "warn lds: listener 'virtualInbound' config rejected: same matching rules",
+        "same matching rules",
+    ),
+    ("config-rejected", "config for type.googleapis.com/Listener rejected: bad", "bad"),
+    (
+        "webhook-refused",
+        'Internal error occurred: failed calling webhook "check.ledger.io": Post "https://x": EOF',
+        "check.ledger.io",
+    ),
+    ("webhook-refused", r'msg="failed calling webhook \"check.ledger.io\": x509: unknown"', "check.ledger.io"),
     ("probe-refused", 'Readiness probe failed: Get "http://10.0.0.1:8080/": read tcp: connection reset by peer', ""),
     ("upstream-cut", access("upstream_reset_after_response_started{protocol_error}", "UPE", 200), ""),
     ("upstream-cut", access("downstream_local_disconnect(filter_chain_is_being_removed)", "DC", 0), ""),
-    ("upstream-cut",
-     tcp("DC", "downstream_local_disconnect(purging_socket_that_have_not_progressed_to_connections)"), ""),
-    ("connection-termination", access("upstream_reset_before_response_started{connection_termination}", "UC"),
-     "outbound|80||ledger.payments.svc.cluster.local"),
-    ("connection-termination", as_json(
-        response_flags="UC", response_code_details="upstream_reset_before_response_started{connection_termination}",
-        upstream_cluster="PassthroughCluster"), "PassthroughCluster"),
-    ("connection-termination", "upstream connect error or disconnect/reset before headers. reset reason: connection termination", ""),
-    ("connection-failure", access("upstream_reset_before_response_started{connection_failure,delayed}", "UF"),
-     "outbound|80||ledger.payments.svc.cluster.local"),
-    ("connection-failure", access("upstream_reset_before_response_started{remote_connection_failure}", "URX,UF"),
-     "outbound|80||ledger.payments.svc.cluster.local"),
+    (
+        "upstream-cut",
+        tcp("DC", "downstream_local_disconnect(purging_socket_that_have_not_progressed_to_connections)"),
+        "",
+    ),
+    (
+        "connection-termination",
+        access("upstream_reset_before_response_started{connection_termination}", "UC"),
+        "outbound|80||ledger.payments.svc.cluster.local",
+    ),
+    (
+        "connection-termination",
+        as_json(
+            response_flags="UC",
+            response_code_details="upstream_reset_before_response_started{connection_termination}",
+            upstream_cluster="PassthroughCluster",
+        ),
+        "PassthroughCluster",
+    ),
+    ("connection-termination", "upstream connect error … before headers. reset reason: connection termination", ""),
+    (
+        "connection-failure",
+        access("upstream_reset_before_response_started{connection_failure,delayed}", "UF"),
+        "outbound|80||ledger.payments.svc.cluster.local",
+    ),
+    (
+        "connection-failure",
+        access("upstream_reset_before_response_started{remote_connection_failure}", "URX,UF"),
+        "outbound|80||ledger.payments.svc.cluster.local",
+    ),
     ("connection-failure", "connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: deadline", ""),
     ("connection-failure", "retried and the latest reset reason: remote connection failure", ""),
     ("no-healthy-upstream", access("no_healthy_upstream", "UH"), ""),
-    ("ztunnel-policy", "connection closed due to policy rejection: explicitly denied by: istio-system/istio_converted", ""),
+    ("ztunnel-policy", "connection closed due to policy rejection: explicitly denied by: x/istio_converted", ""),
     ("ztunnel-policy", "connection closed due to policy change", ""),
     ("tcp-reset", tcp("UR"), ""),
     ("tcp-reset", tcp("UF,UR"), ""),
     ("tcp-reset", as_json(response_flags="UR"), ""),
     ("tcp-reset", "Error: read ECONNRESET", ""),
     ("tcp-reset", "curl: (56) Recv failure: Connection reset by peer", ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("known", "line", "what"), KNOWN)
@@ -152,7 +204,7 @@ def test_every_pattern_is_shown_by_a_line() -> None:
         access("via_upstream", "-", 200),
         access("route_not_found", "NR", 404),
         # Envoy leaves the inspector's error on plaintext that it accepted.
-        tcp("-", failure="TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end"),
+        tcp("-", failure=reason("WRONG_VERSION_NUMBER", 268435703)),
         as_json(response_flags="-", failure="TLS_error:|268435612:SSL:OPENSSL_internal:HTTP_REQUEST:TLS_error_end"),
         'http_request_duration_seconds{path="/"} 1.5',
         "info the http_request is over; a wrong version of the number; certificate renewed",

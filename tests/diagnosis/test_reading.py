@@ -49,7 +49,12 @@ def fill(store: Store, pods: int) -> None:
 
 def _service() -> dict[str, Any]:
     spec = {"selector": {"app": "ledger"}, "ports": [{"port": 80, "targetPort": 8080}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "ledger", "namespace": "payments"}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "ledger", "namespace": "payments"},
+        "spec": spec,
+    }
 
 
 def _pod(store: Store, name: str, namespace: str, app: str) -> None:
@@ -141,9 +146,7 @@ def test_the_objects_of_a_pair() -> None:
 
 def test_a_call_to_a_pod() -> None:
     """No Service of that name: the pod itself."""
-    _, ask = asked_of(
-        pod("web-1", "shop"), pod(), asked=question(source="web-1.shop", to="ledger-1.payments:8080")
-    )
+    _, ask = asked_of(pod("web-1", "shop"), pod(), asked=question(source="web-1.shop", to="ledger-1.payments:8080"))
     found = ask()
     assert (None, ["ledger-1"]) == (found.service, [p.name for p in found.servers])
 
