@@ -99,8 +99,10 @@ class LogPart(msgspec.Struct, frozen=True):
 class Logs(Protocol):
     """The logs of containers."""
 
-    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int, limit: int) -> LogPart:
-        """The newest `lines` lines of the last `since` seconds, `limit` bytes at most; right: get pods/log.
+    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int | None, limit: int) -> LogPart:
+        """The last `since` seconds, the newest `lines` of them, or (None) from their beginning; `limit` bytes at most.
+
+        It needs the right to get pods/log.
 
         Raises:
             ClusterError: NotFound when the pod is gone, Rejected when it has no such container, Forbidden, Unreachable.

@@ -199,7 +199,7 @@ class KubernetesCluster:
         answer: _AccessReview = decode(_AccessReview, self._read("POST", path, body=body), path)
         return answer.status.allowed
 
-    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int, limit: int) -> LogPart:
+    def logs(self, namespace: str, pod: str, container: str, *, since: float, lines: int | None, limit: int) -> LogPart:
         """`ports.Logs`: one bounded request; the server counts lines, seconds and bytes.
 
         What has no line end when the byte limit is reached is left out.
@@ -208,15 +208,15 @@ class KubernetesCluster:
         query = [
             ("container", container),
             ("sinceSeconds", str(max(1, round(since)))),
-            ("tailLines", str(lines)),
             ("limitBytes", str(limit)),
         ]
+        query += [("tailLines", str(lines))] if lines is not None else []
         body: bytes = self._read("GET", path, query=query)[:limit]
         cut = len(body) >= limit
         if cut:
             body = body[: body.rfind(b"\n") + 1]
         found = tuple(body.decode(errors="replace").splitlines())
-        return LogPart(lines=found, size=len(body), older=len(found) >= lines, cut=cut)
+        return LogPart(lines=found, size=len(body), older=lines is not None and len(found) >= lines, cut=cut)
 
     def execute(self, pod: Ref, container: str, command: Sequence[str]) -> Ran:
         """Run a command in a container; `websocket.execute` says how it fails. Tried again when nobody answers."""

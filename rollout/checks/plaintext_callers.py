@@ -144,7 +144,8 @@ def _fix(offender: Offender) -> str:
             f"or, when it may be cut: --waive '{META.id}={offender.edge.key}' --reason TEXT"
         )
     return (
-        f"find the caller in the access log of {offender.edge.destination} and give it a sidecar; "
+        f"find the caller in the access log of {offender.edge.destination} "
+        f"(rollout evidence {offender.edge.destination.namespace} --access-logs) and give it a sidecar; "
         f"or, when it may be cut: --waive '{META.id}={offender.edge.key}' --max-rate N --reason TEXT"
     )
 

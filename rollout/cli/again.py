@@ -40,6 +40,8 @@ _ASSIGNMENT = {
     "repo": "--repo",
     "accept_slow_rollback": "--accept-slow-rollback",
 }
+#: What `evidence` has in common with them.
+_MATCH = {"metrics_match": "--metrics-match"}
 _DEFAULTS = {"istioctl": "istioctl", "on_stop": "roll_back"}
 
 
@@ -49,7 +51,7 @@ def again(args: Any) -> Again:
     lab = getattr(args, "lab", None) or ""
     return Again(
         cluster=(*_given(args, _CLUSTER), *(_flag("--prometheus-header", text) for text in headers)),
-        assignment=_given(args, {} if args.command not in ("plan", "migrate") else _ASSIGNMENT),
+        assignment=_given(args, _ASSIGNMENT if args.command in ("plan", "migrate") else _MATCH),
         ephemeral=bool(lab) and not lab.startswith("http://"),
     )
 

@@ -23,6 +23,7 @@ from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
 from rollout.report.versions import made_for
 from rollout.stages.rights import to_read, to_write
+from rollout.world.log_reading import right as access_logs
 
 
 def _print(lines: list[str]) -> int:
@@ -69,7 +70,7 @@ def playbook(args: Any) -> int:
 
 
 def rbac(args: Any) -> int:
-    """The least rights for a plan, or for migrating the named namespaces."""
+    """The least rights for a plan, for migrating the named namespaces, or for reading their access logs."""
     documents = [_role("ClusterRole", "rollout-plan", "", to_read())]
     spots = args.namespace or ["NAMESPACE"]
     for namespace in spots if args.purpose == "migrate" else []:
@@ -80,7 +81,9 @@ def rbac(args: Any) -> int:
             for place in dict.fromkeys([namespace, record])
         ]
     record = args.state_namespace
-    if args.purpose == "plan":
+    if args.purpose == "evidence":
+        documents += [_role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in spots]
+    if args.purpose in ("plan", "evidence"):
         maps = ConfigMap.RESOURCE
         documents.append(_role("ClusterRole", "rollout-record", "", [Right("list", maps), Right("get", maps)]))
     if args.user:

@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   rollout plan production               what would happen, and what stands in the way
   rollout migrate production            take the namespace to STRICT mutual TLS
   rollout diagnose production           why mutual TLS does not work there
+  rollout evidence production           who calls it, and how; --access-logs names the nameless
   rollout status                        where every run stands
   rollout rollback production           take it back
 """
@@ -71,8 +72,28 @@ def _runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     plan.add_argument("--suggest-exemptions", action="store_true", help="print only the block for a playbook's exempt:")
     migrate.add_argument("--yes", action="store_true", help="do not ask")
     migrate.add_argument("--confirm", metavar="NAMESPACE", help="the answer to the question, for a pipeline")
+    _evidence(commands)
     demo = _command(commands, "demo", "demo", "demo", "watch three acts on the embedded lab")
     demo.add_argument("--state", metavar="DIR", help="where the record goes (default: the state folder)")
+
+
+def _evidence(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "who calls the namespaces, and how: plaintext first, then unproven, then clean"
+    made = _command(commands, "evidence", "evidence", "evidence", text)
+    made.epilog = (
+        "Exit status: 0 clean or idle, 3 plaintext, 4 no data. --access-logs needs the right to get pods/log in the "
+        "namespaces, which no other command asks for: rollout rbac --for evidence --namespace NAMESPACE prints it."
+    )
+    _targets(made)
+    _cluster(made, ("text", "json", "csv"))
+    group = made.add_argument_group("evidence")
+    group.add_argument("--look-back", default="8d", metavar="TIME", help="default: 8d")
+    group.add_argument("--metrics-match", default="", metavar="MATCHERS", help="in every query, e.g. 'cluster=\"eu1\"'")
+    logs = made.add_argument_group("access logs")
+    logs.add_argument("--access-logs", action="store_true", help="look for nameless callers in the sidecars' logs")
+    logs.add_argument("--since", default="1h", metavar="TIME", help="no older lines; default: 1h")
+    logs.add_argument("--max-pods", type=int, default=20, metavar="N", help="of a namespace; default: 20")
+    logs.add_argument("--max-bytes", default="10MB", metavar="SIZE", help="of a namespace; default: 10MB")
 
 
 def _targets(made: argparse.ArgumentParser) -> None:
@@ -81,7 +102,7 @@ def _targets(made: argparse.ArgumentParser) -> None:
     made.add_argument("-A", "--all-namespaces", action="store_true", help="every namespace with sidecar injection")
 
 
-def _cluster(made: argparse.ArgumentParser) -> None:
+def _cluster(made: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", "json")) -> None:
     group = made.add_argument_group("cluster")
     group.add_argument("--kubeconfig", metavar="FILE", help="default: $KUBECONFIG, ~/.kube/config, in-cluster")
     group.add_argument("--context", metavar="NAME")
@@ -93,7 +114,7 @@ def _cluster(made: argparse.ArgumentParser) -> None:
     group.add_argument("--istioctl", metavar="FILE", default="istioctl")
     group.add_argument("--state-namespace", default="", metavar="NS", help="where ConfigMap and Lease live")
     group.add_argument("--lab", metavar="SCENARIO|URL", help="an embedded mesh instead of a cluster (rollout lab list)")
-    group.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    group.add_argument("-o", "--output", choices=outputs, default="text")
 
 
 def _assignment(made: argparse.ArgumentParser) -> None:
@@ -177,7 +198,8 @@ def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     playbook.add_argument("file", nargs="?", default="", metavar="FILE")
     playbook.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE")
     rbac = _command(commands, "rbac", "knowledge", "rbac", "the least rights, as manifests")
-    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate"), default="migrate")
+    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence"), default="migrate",
+                      help="evidence: what its --access-logs needs, get pods/log in each namespace")  # fmt: skip
     rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
     rbac.add_argument("--state-namespace", default="", metavar="NS")
     rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")

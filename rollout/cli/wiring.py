@@ -36,6 +36,9 @@ from rollout.record.spec import Origin
 
 T = TypeVar("T")
 
+#: Commands that name namespaces and rest on metrics.
+_JUDGING = ("plan", "migrate", "evidence")
+
 
 class Ports(msgspec.Struct):
     """Everything of one command that reaches outside."""
@@ -124,7 +127,7 @@ def ports(args: Any) -> Iterator[Ports]:
     Raises:
         UsageError: what the command line lacks is said before anything is asked of a cluster.
     """
-    if args.command in ("plan", "migrate") and not (args.namespaces or args.selector or args.all_namespaces):
+    if args.command in _JUDGING and not (args.namespaces or args.selector or args.all_namespaces):
         raise UsageError("no namespace is named", limit="NAMESPACE …, -l SELECTOR or --all-namespaces",
                          next=f"rollout {args.command} NAMESPACE")  # fmt: skip
     with ExitStack() as stack:
@@ -183,7 +186,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
 
 
 def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Callable[[float], None]) -> NamedMetrics:
-    if not prometheus and args.command in ("migrate", "plan"):
+    if not prometheus and args.command in _JUDGING:
         raise UsageError(
             "no Prometheus is named",
             where="--prometheus",

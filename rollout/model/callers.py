@@ -53,7 +53,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         namespace: whose.
-        since: the oldest line that was asked for.
+        since, asked: the oldest line that was asked for, and when.
         pods: how many pods' logs were read.
         lines, size: how many lines and bytes.
         records: access log lines among them, of both directions.
@@ -64,6 +64,7 @@ class AccessLog(msgspec.Struct, frozen=True, kw_only=True):
 
     namespace: str
     since: datetime
+    asked: datetime
     pods: int = 0
     lines: int = 0
     size: int = 0

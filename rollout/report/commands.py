@@ -7,10 +7,12 @@ import re
 import msgspec
 
 _COMMAND = re.compile(
-    r"\brollout (?P<verb>plan|migrate|status|resume|rollback|approve|hold|stop)\b"
+    r"\brollout (?P<verb>plan|migrate|evidence|status|resume|rollback|approve|hold|stop)\b"
     r"(?P<target> (?!-)[\w.*-]*[\w*])?(?P<flags>(?: --[a-z][\w-]*)*)"
 )
 _ASSIGNED = ("plan", "migrate")
+#: It reads metrics as they do.
+_MATCHED = "evidence"
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _WORD = r"(?:'[^']*'|\"[^\"]*\"|\S)+"
 _RUN = re.compile(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}")
@@ -36,9 +38,10 @@ class Again(msgspec.Struct, frozen=True):
 
     def _repeated(self, found: re.Match[str]) -> str:
         verb, target, flags = found["verb"], (found["target"] or "").strip(), found["flags"]
-        if self.ephemeral and verb not in _ASSIGNED:
+        if self.ephemeral and verb not in (*_ASSIGNED, _MATCHED):
             verb, target, flags = "plan", namespace_of(target) or "NAMESPACE", ""
-        more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else ()))
+        matched = [word for word in self.assignment if word.startswith("--metrics-match") and verb == _MATCHED]
+        more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else matched))
         return " ".join(["rollout", verb, *([target] if target else [])]) + flags + "".join(f" {word}" for word in more)
 
 

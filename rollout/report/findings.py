@@ -8,7 +8,8 @@ from rollout.report.layout import Style, count, day, labelled, labelled_once, sh
 
 _EDGES = 10
 _FAMILIES = {Family.HTTP: "request", Family.TCP: "connection"}
-_VERDICTS = {
+#: The mark of each verdict.
+VERDICTS = {
     EvidenceVerdict.CLEAN: Status.OK,
     EvidenceVerdict.IDLE: Status.WARNING,
     EvidenceVerdict.PLAINTEXT: Status.FAILED,
@@ -72,7 +73,7 @@ def evidence(found: Evidence, style: Style, *, suspects: bool = True) -> list[st
         style: how lines are set.
         suspects: name who a nameless caller might be; False where a finding does so already.
     """
-    status = _VERDICTS[found.verdict]
+    status = VERDICTS[found.verdict]
     head = wrap(headline(found), style, first=f"{style.mark(status)} ", rest="  ")
     shares = [
         f"{share(part)} of {count(sum(e.volume for e in found.edges if e.family is family), noun)}"

@@ -27,7 +27,8 @@ class Addresses:
                 self._on_host.setdefault(pod.spec.node_name, []).append(pod)
                 continue
             for address in dict.fromkeys((pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips))):
-                self._pods.setdefault(address, []).append(pod)
+                if address:
+                    self._pods.setdefault(address, []).append(pod)
         self._nodes = {
             address.address: node for node in nodes for address in node.status.addresses if address.type.endswith("IP")
         }
@@ -60,7 +61,7 @@ def _pods(pods: list[Pod], at: datetime) -> str:
     had = [pod for pod in pods if _began(pod) <= at + _SLACK and ((end := ended(pod)) is None or at <= end + _SLACK)]
     if not had:
         heirs = ", ".join(f"{_named(pod)} since {_stamp(_began(pod))}" for pod in pods if _began(pod) > at)
-        return f"a pod that is gone (now {heirs})" if heirs else ""
+        return f"was a pod that is gone (now {heirs})" if heirs else ""
     if len(had) > 1:
         return "may be " + " or ".join(_named(pod) for pod in had)
     (pod,) = had
