@@ -175,7 +175,7 @@ def _records(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here; reads only")
+    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here")
     made.add_argument(
         "target", nargs="?", default="", metavar="NAMESPACE|POD.NAMESPACE|-", help="`-` reads a proxy's log from stdin"
     )
@@ -185,6 +185,12 @@ def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
     made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    made.add_argument(
+        "--logs",
+        metavar="TIME",
+        default="",
+        help="read the proxies' logs for so long, e.g. 60s; raises their loggers to debug, and puts them back",
+    )
     _cluster(made)
 
 

@@ -12,6 +12,7 @@ from rollout.model.kubernetes import Pod, Ref
 from rollout.ports import Proxies
 
 NOBODY = "not readable: no exec adapter"
+NOT_ASKED = "needs --logs TIME, such as 60s"
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:
 
 def _logs(ref: Ref, proxies: Proxies, since: float | None) -> Iterable[str] | str:
     if since is None:
-        return "not asked for"
+        return NOT_ASKED
     try:
         return proxies.logs(ref, since)
     except RolloutError as error:
