@@ -226,8 +226,15 @@ class Simulation:
             self.istiod.push(self.now, None if everywhere else [namespace])
             if kind == "PeerAuthentication":
                 self._look_for_flips()
+        elif kind == "AuthorizationPolicy":
+            self.schedule(self.now + self.settings.delay[1], self._look_at_probes)
         elif event != "DELETED":
             self.controllers.changed(obj, before, self.now)
+
+    def _look_at_probes(self, now: int) -> None:
+        """Policies decide on probes, too."""
+        for proxy in list(self.proxies.values()):
+            self.kubelet.look(proxy.pod, now)
 
     def watch_for_flips(self) -> None:
         """From now on tell `flip_seen` of namespaces that begin to require mutual TLS."""
