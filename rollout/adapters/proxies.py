@@ -16,9 +16,10 @@ from rollout.adapters import process
 from rollout.adapters.websocket import Ran
 from rollout.errors import Outcome, RolloutError
 from rollout.model.kubernetes import Ref
-from rollout.ports import LogPart
+from rollout.ports import InboundChain, LogPart
 
 CONTAINER = "istio-proxy"
+_INBOUND = "virtualInbound"
 #: Newest lines and bytes of a log: debug lines of a busy minute fit.
 LINES, BYTES = 200_000, 64 << 20
 _ISTIOCTL_LIMIT = 30.0
@@ -27,6 +28,42 @@ _LEVEL = re.compile(r"^ {2}(?P<name>[\w-]+): (?P<level>\w+)$", re.MULTILINE)
 Execute = Callable[[Ref, str, Sequence[str]], Ran]
 ReadLog = Callable[[Ref, float], LogPart]
 Run = Callable[[Sequence[str]], process.Finished]
+
+
+class _Match(msgspec.Struct, frozen=True):
+    destination_port: int | None = None
+    transport_protocol: str = ""
+
+
+class _Tls(msgspec.Struct, frozen=True):
+    require_client_certificate: bool = False
+
+
+class _Socket(msgspec.Struct, frozen=True):
+    name: str = ""
+    typed_config: _Tls = _Tls()
+
+
+class _Chain(msgspec.Struct, frozen=True):
+    filter_chain_match: _Match = _Match()
+    transport_socket: _Socket | None = None
+
+
+class _Listener(msgspec.Struct, frozen=True):
+    filter_chains: tuple[_Chain, ...] = ()
+
+
+class _State(msgspec.Struct, frozen=True):
+    listener: _Listener = _Listener()
+
+
+class _Dynamic(msgspec.Struct, frozen=True):
+    name: str = ""
+    active_state: _State | None = None
+
+
+class _Dump(msgspec.Struct, frozen=True):
+    configs: tuple[_Dynamic, ...] = ()
 
 
 def _run(argv: Sequence[str]) -> process.Finished:
@@ -59,6 +96,17 @@ class PilotAgents:
             return told
         only = certificates_only(self._request(pod, "GET", "config_dump?resource=dynamic_active_secrets"))
         return only if only is not None else self._whole(pod)
+
+    def inbound(self, pod: Ref) -> tuple[InboundChain, ...]:
+        """`ports.Proxies`."""
+        try:
+            told = msgspec.json.decode(self._request(pod, "GET", "config_dump?resource=dynamic_listeners"), type=_Dump)
+        except msgspec.MsgspecError as error:
+            raise _unusable(pod, "the proxy's listeners are no JSON of Envoy's") from error
+        found = [each for each in told.configs if each.name == _INBOUND and each.active_state is not None]
+        if not found or found[0].active_state is None:
+            raise _unusable(pod, f"the proxy has no listener {_INBOUND}")
+        return tuple(_chain(chain) for chain in found[0].active_state.listener.filter_chains)
 
     def logs(self, pod: Ref, since: float) -> Iterable[str]:
         """`ports.Proxies`; of a log without end the newest part."""
@@ -105,6 +153,16 @@ class PilotAgents:
         except OSError:
             return None
         return certificates_only(done.out) if done.code == 0 else None
+
+
+def _chain(chain: _Chain) -> InboundChain:
+    match, socket = chain.filter_chain_match, chain.transport_socket
+    return InboundChain(
+        port=match.destination_port or 0,
+        transport=match.transport_protocol,
+        tls=socket is not None and socket.name.endswith("tls"),
+        client_certificate=socket is not None and socket.typed_config.require_client_certificate,
+    )
 
 
 def certificates_only(text: bytes) -> bytes | None:

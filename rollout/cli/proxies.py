@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from rollout.adapters.kubernetes import KubernetesCluster
 from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.proxies import BYTES, CONTAINER, LINES, PilotAgents
@@ -73,8 +75,8 @@ def seen(pods: Sequence[Pod], p: Ports, seconds: float | None) -> Seen:
         p.stopper.acknowledge()
     if told is None or p.stopper.asked is not None:
         why = _STOPPED.format(signal=p.stopper.asked.name if p.stopper.asked else "a stop")
-        return Seen(_all(pods, why) if told is None else told.certificates, _all(pods, why))
-    return Seen(told.certificates, {**told.logs, **quiet.why})
+        return Seen(_all(pods, why), _all(pods, why)) if told is None else replace(told, logs=_all(pods, why))
+    return replace(told, logs={**told.logs, **quiet.why})
 
 
 def _all(pods: Iterable[Pod], why: str) -> dict[Ref, str]:

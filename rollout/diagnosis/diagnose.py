@@ -10,6 +10,7 @@ from rollout.diagnosis import authorization, policy
 from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of, one_check
 from rollout.diagnosis.certificates import Side, certificates
 from rollout.diagnosis.conclusion import conclude
+from rollout.diagnosis.inforce import compared
 from rollout.diagnosis.injection import injection
 from rollout.diagnosis.patterns import logs
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair
@@ -53,12 +54,16 @@ def of_call(
         UsageError: the Service has no such port.
     """
     pods = (*((found.client,) if found.client else ()), *found.servers)
+
+    def in_force(layer: LayerResult, servers: Iterable[Pod]) -> LayerResult:
+        return compared(layer, found.world, seen.modes, servers, mesh)
+
     layers = [guarded(Layer.INJECTION, lambda: injection(found.world, _distinct(pods), mesh))]
     if isinstance(question, Pair):
-        layers.append(guarded(Layer.POLICY, lambda: policy.of_pair(found, question, mesh)))
+        layers.append(guarded(Layer.POLICY, lambda: in_force(policy.of_pair(found, question, mesh), found.servers)))
         rules = guarded(Layer.AUTHORIZATION, lambda: _rules(found, question, mesh))
     else:
-        layers.append(guarded(Layer.POLICY, lambda: policy.of_pod(found, mesh)))
+        layers.append(guarded(Layer.POLICY, lambda: in_force(policy.of_pod(found, mesh), found.servers)))
         rules = guarded(Layer.AUTHORIZATION, lambda: authorization.of_pod(found.world, found.servers[0], mesh))
     layers += _told(found.world, _distinct(pods), seen, mesh, now)
     namespace = question.server.namespace if isinstance(question, Pair) else question.pod.namespace
@@ -82,7 +87,12 @@ def of_namespace(
         pods = ()
     layers = [
         layer_of(Layer.INJECTION, by_layer[Layer.INJECTION]),
-        guarded(Layer.POLICY, lambda: policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left)),
+        guarded(
+            Layer.POLICY,
+            lambda: compared(
+                policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left), world, seen.modes, pods, mesh
+            ),
+        ),
         *_told(world, pods, seen, mesh, now),
         guarded(
             Layer.AUTHORIZATION,

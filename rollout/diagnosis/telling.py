@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from rollout.diagnosis.inforce import modes
 from rollout.diagnosis.secrets import Held, Summary, held, summary
 from rollout.errors import RolloutError
+from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
 from rollout.ports import Proxies
 
@@ -16,10 +18,11 @@ NOT_ASKED = "needs --logs TIME, such as 60s"
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Certificates and log lines by pod; a sentence where one could not be read."""
+    """Certificates, log lines and the modes in force by pod; a sentence where one could not be read."""
 
     certificates: Mapping[Ref, Held | Summary | str] = {}
     logs: Mapping[Ref, Iterable[str] | str] = {}
+    modes: Mapping[Ref, Mapping[int, Mode] | str] = {}
 
 
 def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | None = None) -> Seen:
@@ -33,7 +36,18 @@ def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | Non
     asked = [pod.ref for pod in pods]
     if proxies is None:
         return Seen(dict.fromkeys(asked, NOBODY), dict.fromkeys(asked, NOBODY))
-    return Seen({ref: _certificates(ref, proxies) for ref in asked}, {ref: _logs(ref, proxies, since) for ref in asked})
+    return Seen(
+        {ref: _certificates(ref, proxies) for ref in asked},
+        {ref: _logs(ref, proxies, since) for ref in asked},
+        {ref: _modes(ref, proxies) for ref in asked},
+    )
+
+
+def _modes(ref: Ref, proxies: Proxies) -> Mapping[int, Mode] | str:
+    try:
+        return modes(proxies.inbound(ref))
+    except RolloutError as error:
+        return error.problem
 
 
 def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:

@@ -254,20 +254,28 @@ def _workload(document: Mapping[str, Any]) -> Workload:
 
 
 def _event(document: Mapping[str, Any]) -> OutsideEvent:
-    _only({"after_flip", "at", "on_write", "delay", "named", "by", *_ACTS}, document, "event")
-    triggers = [key for key in ("after_flip", "at", "on_write", "named") if key in document]
+    _only({"after_flip", "at", "before", "on_write", "delay", "named", "by", *_ACTS}, document, "event")
+    triggers = [key for key in ("after_flip", "at", "before", "on_write", "named") if key in document]
     acts = tuple((key, value) for key, value in document.items() if key in _ACTS)
     if len(triggers) != 1 or not acts:
-        raise ValueError(f"an event has one of after_flip, at, on_write, named, and something to do: {dict(document)}")
+        raise ValueError(
+            f"an event has one of after_flip, at, before, on_write, named, and something to do: {dict(document)}"
+        )
     return OutsideEvent(
         acts=acts,
         after_flip=duration(document["after_flip"]) if "after_flip" in document else None,
-        at=duration(document["at"]) if "at" in document else None,
+        at=_at(document),
         on_write=document.get("on_write"),
         delay=duration(document.get("delay", "0s")),
         named=str(document.get("named", "")),
         by=str(document.get("by", "kubectl")),
     )
+
+
+def _at(document: Mapping[str, Any]) -> int | None:
+    if "before" in document:
+        return -duration(document["before"])
+    return duration(document["at"]) if "at" in document else None
 
 
 def _refusal(rule: Mapping[str, Any]) -> Json:

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 from rollout.lab import x509
 from rollout.lab.api.exec import Executed, not_found
 from rollout.lab.mesh.identity import Holding, Identities
+from rollout.lab.mesh.listener import Action, Chain
 from rollout.lab.mesh.loggers import Refused
 from rollout.lab.mesh.proxy import Proxy
 from rollout.lab.mesh.simulation import Simulation
@@ -112,12 +113,14 @@ class Agents:
         if wanted == "dynamic_active_secrets":
             typed = [{"@type": f"{_TYPES}.admin.v3.SecretsConfigDump.DynamicSecret", **each} for each in secrets]
             return 200, json.dumps({"configs": typed}, indent=1)
+        if wanted == "dynamic_listeners":
+            typed = [{"@type": f"{_TYPES}.admin.v3.ListenersConfigDump.DynamicListener", **_inbound(proxy)}]
+            return 200, json.dumps({"configs": typed}, indent=1)
         if wanted:
             return 404, f"{wanted} not found in config dump"
-        listeners = [{"name": "virtualOutbound"}, {"name": "virtualInbound"}]
         configs = [
             {"@type": f"{_TYPES}.admin.v3.BootstrapConfigDump", "bootstrap": {"node": _node(proxy)}},
-            {"@type": f"{_TYPES}.admin.v3.ListenersConfigDump", "dynamic_listeners": listeners},
+            {"@type": f"{_TYPES}.admin.v3.ListenersConfigDump", "dynamic_listeners": [_inbound(proxy)]},
             {"@type": f"{_TYPES}.admin.v3.SecretsConfigDump", "dynamic_active_secrets": secrets},
         ]
         return 200, json.dumps({"configs": configs}, indent=1)
@@ -155,6 +158,37 @@ def _listed(certificate: x509.Certificate, path: str, now: int) -> Json:
         "valid_from": f"{certificate.not_before:%Y-%m-%dT%H:%M:%SZ}",
         "expiration_time": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
     }
+
+
+def _inbound(proxy: Proxy) -> Json:
+    """`virtualInbound` as far as its chains' matches and TLS go."""
+    listener = proxy.listener
+    assert listener is not None, "a proxy has a listener when it answers"
+    chains = [{"name": "virtualInbound-blackhole", "filter_chain_match": {"destination_port": 15006}}]
+    chains += [_filter_chain(chain, port) for port, found in listener.ports.items() for chain in found]
+    chains += [_filter_chain(chain, 0) for chain in listener.catch_all]
+    name = "virtualInbound"
+    body = {"@type": f"{_TYPES}.config.listener.v3.Listener", "name": name, "filter_chains": chains}
+    return {"name": name, "active_state": {"listener": body}}
+
+
+def _filter_chain(chain: Chain, port: int) -> Json:
+    match: Json = {"destination_port": port} if port else {}
+    match["transport_protocol"] = "tls" if chain.tls else "raw_buffer"
+    if chain.istio_alpn:
+        match["application_protocols"] = [
+            "istio",
+            "istio-peer-exchange",
+            "istio-http/1.0",
+            "istio-http/1.1",
+            "istio-h2",
+        ]
+    made: Json = {"name": f"0.0.0.0_{port}" if port else "virtualInbound", "filter_chain_match": match}
+    if chain.action is Action.TERMINATE:
+        context = f"{_TYPES}.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
+        config = {"@type": context, "require_client_certificate": True}
+        made["transport_socket"] = {"name": "envoy.transport_sockets.tls", "typed_config": config}
+    return made
 
 
 def _node(proxy: Proxy) -> Json:
