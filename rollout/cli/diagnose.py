@@ -18,12 +18,13 @@ from rollout.diagnosis.conclusion import outcome
 from rollout.diagnosis.diagnose import of_call, of_namespace, proxies
 from rollout.diagnosis.patterns import lines, recognise
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair, question
-from rollout.diagnosis.reading import ROOT_CERT, read
+from rollout.diagnosis.reading import read
 from rollout.errors import ClusterError, NotFound, Outcome, RolloutError, UsageError
 from rollout.model.diagnosis import Diagnosis
 from rollout.model.istio import AuthorizationPolicy, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Namespace, Object, Pod
 from rollout.report.diagnosis import diagnosis, diagnosis_json, recognition, recognition_json
+from rollout.world.certificates import ROOT_CERT
 from rollout.world.collector import collect
 from rollout.world.reads import Analysis, Objects, Read
 from rollout.world.sources import unreadable

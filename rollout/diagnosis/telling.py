@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from rollout.diagnosis.inforce import modes
-from rollout.diagnosis.secrets import Held, Summary, held, summary
 from rollout.errors import RolloutError
+from rollout.mesh.secrets import Held, Summary
 from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
 from rollout.ports import Proxies
+from rollout.world.certificates import told
 
 NOBODY = "not readable: no exec adapter"
 NOT_ASKED = "needs --logs TIME, such as 60s"
@@ -51,14 +52,10 @@ def _modes(ref: Ref, proxies: Proxies) -> Mapping[int, Mode] | str:
 
 
 def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:
-    """The whole chain; else /certs, which proves less."""
     try:
-        return held(proxies.config_dump(ref))
-    except RolloutError as first:
-        try:
-            return summary(proxies.certs(ref))
-        except RolloutError:
-            return first.problem
+        return told(ref, proxies)
+    except RolloutError as error:
+        return error.problem
 
 
 def _logs(ref: Ref, proxies: Proxies, since: float | None) -> Iterable[str] | str:

@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
-from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Right
+from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, Right
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
+from rollout.world.certificates import read_certificates
 from rollout.world.history import config_maps, read_traffic
 from rollout.world.live import read_before, read_observed, read_propagation
 from rollout.world.ownership import read_ownership
 from rollout.world.reads import (
     Analysis,
     Before,
+    Certificates,
     DryRun,
     Objects,
     Observed,
@@ -41,7 +43,13 @@ _REFUSALS = (Rejected, Forbidden, Conflict, Exists, Gone, NotFound)
 
 
 def collect(
-    reads: Iterable[Read], cluster: Cluster, metrics: Metrics, analyzer: Analyzer, world: World, now: datetime
+    reads: Iterable[Read],
+    cluster: Cluster,
+    metrics: Metrics,
+    analyzer: Analyzer,
+    world: World,
+    now: datetime,
+    proxies: Proxies | None = None,
 ) -> dict[Read, Reading]:
     """An answer for every read, all with the age `now`.
 
@@ -49,6 +57,7 @@ def collect(
         reads: in any order; objects are read first, so that traffic can use them.
         world: what is known already; saves lists, and may be empty.
         now: when this collection began.
+        proxies: None where nothing asks them.
     """
     wanted = list(dict.fromkeys(reads))
     sources = Sources(cluster, metrics, world)
@@ -73,6 +82,8 @@ def collect(
                 pass
     for found in _together(wanted, sources):
         keep(found)
+    sources.learn(dict(answers))  # who calls is in the traffic
+    keep({r: read_certificates(r, proxies, sources, now) for r in wanted if isinstance(r, Certificates)})
     return answers
 
 
