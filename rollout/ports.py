@@ -84,7 +84,7 @@ class Cluster(Protocol):
 
 
 class LogPart(msgspec.Struct, frozen=True):
-    """What was read of a container's log, oldest first.
+    """What was read of a container's log: whole lines, oldest first, out of `size` bytes.
 
     `older`: as many lines as were asked for, so that older ones may be left; `cut`: the byte limit ended it, so that
     the newest are missing.

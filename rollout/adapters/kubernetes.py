@@ -213,10 +213,10 @@ class KubernetesCluster:
         query += [("tailLines", str(lines))] if lines is not None else []
         body: bytes = self._read("GET", path, query=query)[:limit]
         cut = len(body) >= limit
-        if cut:
-            body = body[: body.rfind(b"\n") + 1]
-        found = tuple(body.decode(errors="replace").splitlines())
-        return LogPart(lines=found, size=len(body), older=lines is not None and len(found) >= lines, cut=cut)
+        whole = body[: body.rfind(b"\n") + 1] if cut else body
+        found = tuple(whole.decode(errors="replace").splitlines())
+        older = lines is not None and len(found) >= lines
+        return LogPart(lines=found, size=len(body), older=older, cut=cut)
 
     def execute(self, pod: Ref, container: str, command: Sequence[str]) -> Ran:
         """Run a command in a container; `websocket.execute` says how it fails. Tried again when nobody answers."""

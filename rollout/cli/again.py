@@ -40,9 +40,8 @@ _ASSIGNMENT = {
     "repo": "--repo",
     "accept_slow_rollback": "--accept-slow-rollback",
 }
-#: What `evidence` has in common with them.
-_MATCH = {"metrics_match": "--metrics-match"}
-_DEFAULTS = {"istioctl": "istioctl", "on_stop": "roll_back"}
+_EVIDENCE = {"metrics_match": "--metrics-match", "look_back": "--look-back"}
+_DEFAULTS = {"istioctl": "istioctl", "on_stop": "roll_back", "look_back": "8d"}
 
 
 def again(args: Any) -> Again:
@@ -51,7 +50,7 @@ def again(args: Any) -> Again:
     lab = getattr(args, "lab", None) or ""
     return Again(
         cluster=(*_given(args, _CLUSTER), *(_flag("--prometheus-header", text) for text in headers)),
-        assignment=_given(args, _ASSIGNMENT if args.command in ("plan", "migrate") else _MATCH),
+        assignment=_given(args, _ASSIGNMENT if args.command in ("plan", "migrate") else _EVIDENCE),
         ephemeral=bool(lab) and not lab.startswith("http://"),
     )
 

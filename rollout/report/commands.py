@@ -11,8 +11,9 @@ _COMMAND = re.compile(
     r"(?P<target> (?!-)[\w.*-]*[\w*])?(?P<flags>(?: --[a-z][\w-]*)*)"
 )
 _ASSIGNED = ("plan", "migrate")
-#: It reads metrics as they do.
-_MATCHED = "evidence"
+#: It reads metrics as they do, and takes these of their flags.
+_EVIDENCE = "evidence"
+_READING = ("--metrics-match", "--look-back")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _WORD = r"(?:'[^']*'|\"[^\"]*\"|\S)+"
 _RUN = re.compile(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}")
@@ -23,7 +24,7 @@ class Again(msgspec.Struct, frozen=True):
 
     Args:
         cluster: flags of every command that talks to the cluster.
-        assignment: flags that `plan` and `migrate` alone take.
+        assignment: flags that `plan` and `migrate` alone take (`evidence` some of them).
         ephemeral: the cluster is a lab that ends with this command, so that no run of it can be taken up.
     """
 
@@ -38,10 +39,10 @@ class Again(msgspec.Struct, frozen=True):
 
     def _repeated(self, found: re.Match[str]) -> str:
         verb, target, flags = found["verb"], (found["target"] or "").strip(), found["flags"]
-        if self.ephemeral and verb not in (*_ASSIGNED, _MATCHED):
+        if self.ephemeral and verb not in (*_ASSIGNED, _EVIDENCE):
             verb, target, flags = "plan", namespace_of(target) or "NAMESPACE", ""
-        matched = [word for word in self.assignment if word.startswith("--metrics-match") and verb == _MATCHED]
-        more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else matched))
+        reading = [word for word in self.assignment if verb == _EVIDENCE and word.startswith(_READING)]
+        more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else reading))
         return " ".join(["rollout", verb, *([target] if target else [])]) + flags + "".join(f" {word}" for word in more)
 
 

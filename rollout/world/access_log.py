@@ -22,6 +22,7 @@ _INBOUND = ("inbound|", "InboundPassthroughCluster")
 _NO_CHAIN = "filter_chain_not_found"
 #: Health, metrics and the agent of the sidecar itself, and its listeners.
 _OWN_PORTS = frozenset({15001, 15006, 15008, 15020, 15021, 15090})
+_PORT = len("65535")
 _PEER = ("downstream_peer_uri_san", "downstream_peer_subject")
 #: From the left as far as the path allows; from the right everything behind the last quote is without spaces.
 _HEAD = re.compile(r'\[(?P<time>[^\]]+)\] "(?P<method>\S+) .*?" (?P<code>\d+) (?P<flags>\S+) (?P<details>\S+)')
@@ -85,7 +86,7 @@ def _text(line: str) -> Record | None:
 def _json(line: str) -> Record | None:
     try:
         found = msgspec.json.decode(line)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None
@@ -143,7 +144,7 @@ def _place(text: str) -> tuple[str, int]:
         return "", 0
     # a dual-stack listener sees IPv4 callers as ::ffff:10.2.3.4
     mapped = getattr(address, "ipv4_mapped", None)
-    return (str(mapped or address), int(port)) if port.isdigit() else ("", 0)
+    return (str(mapped or address), int(port)) if port.isdecimal() and len(port) <= _PORT else ("", 0)
 
 
 def _loopback(address: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
-from rollout.mesh.injection import injected
+from rollout.mesh.injection import injected, live
 from rollout.mesh.workloads import workload
 from rollout.model.kubernetes import Node, Pod, Service
 
@@ -24,7 +24,8 @@ class Addresses:
         self._on_host: dict[str, list[Pod]] = {}
         for pod in pods:
             if pod.spec.host_network:
-                self._on_host.setdefault(pod.spec.node_name, []).append(pod)
+                if live(pod):
+                    self._on_host.setdefault(pod.spec.node_name, []).append(pod)
                 continue
             for address in dict.fromkeys((pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips))):
                 if address:

@@ -20,8 +20,8 @@ from rollout.world.callers import Seen, callers, nameless
 from rollout.world.sight import proxies
 
 POD_LOGS = Resource("", ("v1",), "pods/log", "Pod")
-#: No line of Istio's formats is much longer; once some are read, their mean decides how many newest ones will fit.
-_LINE = 1000.0
+#: The mean of so many lines decides how many newest ones will fit into the bytes: those that do not are lost first.
+_PROBE = 20
 _MARGIN = 1.25
 #: A caller that was last seen longer ago is looked for where it was seen, and not among the newest lines.
 _RECENT = timedelta(minutes=15)
@@ -125,7 +125,7 @@ class _Reading:
         self.partly: list[str] = []
         self.older: dict[str, datetime] = {}
         self.cut: list[str] = []
-        self._line = _LINE
+        self._line = 0.0
 
     def read(self, pod: Pod, starts: Sequence[datetime | None], share: int) -> None:
         """One pod's log, with its share of the bytes."""
@@ -148,9 +148,20 @@ class _Reading:
         self.found.append((pod, tuple(lines)))
 
     def _part(self, pod: Pod, start: datetime | None, size: int) -> LogPart:
-        since = self.bounds.since if start is None else self.now - start
-        newest = None if start is not None else max(1, int(size / self._line))
-        part = self.source.logs(pod.namespace, pod.name, PROXY, since=since.total_seconds(), lines=newest, limit=size)
+        if start is not None:
+            return self._ask(pod, self.now - start, None, size)
+        if not self._line:
+            probe = self._ask(pod, self.bounds.since, _PROBE, size)
+            if probe.cut or not probe.older:
+                return probe
+            self.left -= min(probe.size, self.left)
+            size -= probe.size
+        return self._ask(pod, self.bounds.since, max(1, int(size / self._line)), size)
+
+    def _ask(self, pod: Pod, since: timedelta, lines: int | None, size: int) -> LogPart:
+        part = self.source.logs(
+            pod.namespace, pod.name, PROXY, since=since.total_seconds(), lines=lines, limit=max(1, size)
+        )
         if part.lines:
             self._line = max(_MARGIN * part.size / len(part.lines), 1.0)
         return part

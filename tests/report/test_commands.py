@@ -16,6 +16,7 @@ from rollout.report.layout import Style, command, width_of
 from rollout.report.text import problem, result
 
 RUN = "production-20260302-1012-b4b4"
+QUOTED = shlex.quote("a='b'")
 CLUSTER = ["--kubeconfig", "my config", "--context", "kind-demo", "--prometheus", "prometheus.monitoring:9090"]
 
 
@@ -52,6 +53,12 @@ def typed(*argv: str) -> Namespace:
         (["status", "--lab", "http://127.0.0.1:8001"], f"rollout resume {RUN}",
          f"rollout resume {RUN} --lab http://127.0.0.1:8001"),
         (["migrate", "x", "--lab", "healthy"], f"rollout resume {RUN}", "rollout plan production --lab healthy"),
+        (["plan", "x", "--lab", "healthy", "--metrics-match", "a='b'", "--allow-idle"],
+         "rollout evidence x --access-logs",
+         f"rollout evidence x --access-logs --lab healthy --metrics-match {QUOTED}"),
+        (["evidence", "x", "--look-back", "1d", "--context", "c", "--since", "2h"],
+         "rollout evidence x --access-logs", "rollout evidence x --access-logs --context c --look-back 1d"),
+        (["evidence", "x"], "rollout evidence x --access-logs", "rollout evidence x --access-logs"),
         (["migrate", "x", "--lab", "healthy"], f"rollout resume {RUN}, or rollout rollback {RUN}",
          "rollout plan production --lab healthy"),
     ],

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rollout.model.callers import Wire
 from rollout.model.traffic import Family
@@ -171,6 +173,9 @@ def test_a_header_cannot_move_the_fields_behind_it(agent: str) -> None:
         text(remote="-"),
         text(remote="@/var/run/x"),
         text(local="10.1.0.7:port"),
+        text(remote="10.2.3.4:²"),
+        text(remote="10.2.3.4:" + "9" * 5000),
+        '{"start_time": ' + "[" * 100_000,
         text().replace("2026-03-02T10:00:00.120Z", "yesterday"),
         text().replace("2026-03-02T10:00:00.120Z", "2026-03-02T10:00:00.120"),
         '[2026-03-02T10:00:00.120Z] "GET / HTTP/1.1" 200 my own format',
@@ -180,6 +185,14 @@ def test_a_header_cannot_move_the_fields_behind_it(agent: str) -> None:
 def test_any_other_line_is_none(line: str) -> None:
     """Never an exception: a log holds whatever a process wrote."""
     assert parse(line) is None
+
+
+@given(st.text() | st.from_regex(r'\[2026-03-02T10:00:00Z\] "[^"]*" 0 NR .*', fullmatch=True))
+def test_no_text_is_a_mistake_of_ours(line: str) -> None:
+    """Neither is a line of ours in which anything stands at the places that are read."""
+    lines = (line, text(remote=line), text(name=line), as_json(downstream_local_address=line))
+    found = [parse(one) for one in lines]
+    assert {True} == {one is None or 0 <= one.port <= 99_999 for one in found}
 
 
 def test_what_envoy_says_of_itself_is_no_access_log() -> None:

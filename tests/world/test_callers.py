@@ -160,7 +160,10 @@ class FakeLogs:
         read = whole[:limit]
         read = read[: read.rfind("\n") + 1]
         return LogPart(
-            tuple(read.splitlines()), len(read), lines is not None and len(newest) >= lines, len(whole) > limit
+            tuple(read.splitlines()),
+            min(len(whole), limit),
+            lines is not None and len(newest) >= lines,
+            len(whole) > limit,
         )
 
 
@@ -212,7 +215,9 @@ def test_bytes_are_a_bound_of_all_pods_together() -> None:
     log = [line(minutes / 100, remote="10.2.3.9:1") for minutes in range(5000, 0, -1)]
     found, source = read({f"orders-{n}": log for n in range(4)}, size=40_000)
     assert found.size <= 40_000
-    assert [True] * 4 == [asked[3] <= 40_000 for asked in source.asked]
+    assert [] == [asked for asked in source.asked if asked[3] > 40_000]
+    assert [20] == [asked[2] for asked in source.asked][:1]  # to see how long the lines are
+    assert [] == [asked for asked in source.asked[1:] if asked[2] is None or not 20 < asked[2] < 100]
     assert "lines before" in found.unread[0]
     assert "orders-0, orders-1, orders-2 and 1 more" in found.unread[0]
 

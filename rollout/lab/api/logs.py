@@ -122,7 +122,7 @@ def answer(
     if asked.tail is not None:
         lines = lines[len(lines) - min(asked.tail, len(lines)) :]
     if asked.follow:
-        pieces = _followed(lines, lambda after: source(*place, after), asked, closed)
+        pieces = _followed(lines, lambda after: source(*place, after), asked, closed, since=now())
         return HttpAnswer(200, content_type="text/plain; charset=utf-8", stream=pieces)
     body = b"".join(_shown(line, asked) for line in lines)
     found = text_answer(200, "")
@@ -132,27 +132,29 @@ def answer(
 
 def _followed(
     lines: list[LogLine],
-    more: Callable[[datetime | None], list[LogLine]],
+    more: Callable[[datetime], list[LogLine]],
     asked: LogOptions,
     closed: Callable[[], bool],
+    *,
+    since: datetime,
 ) -> Iterator[bytes]:
+    """The lines, and those that are written after them (after `since` where there are none)."""
     left = asked.limit
-    last = lines[-1][0] if lines else None
+    seen = lines[-1][0] if lines else since
     while True:
-        for line in lines:
-            piece = _shown(line, asked)
+        for at, text in lines:
+            piece = _shown((at, text), asked)
             yield piece if left is None else piece[:left]
             if left is not None:
                 left -= len(piece)
                 if left <= 0:
                     return
-            last = line[0]
+            seen = at
         if closed():
             return
         yield b""
         time.sleep(_POLL)
-        seen = last
-        lines = [line for line in more(seen) if seen is None or line[0] > seen]
+        lines = [line for line in more(seen) if line[0] > seen]
 
 
 def _shown(line: LogLine, asked: LogOptions) -> bytes:

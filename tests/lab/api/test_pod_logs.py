@@ -263,6 +263,17 @@ def test_follow_streams_what_comes(server: LabServer, written: Written) -> None:
     connection.close()
 
 
+def test_follow_of_no_lines_begins_now(server: LabServer, written: Written) -> None:
+    """`--tail=0 -f` shows what comes, and nothing of what was."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    query = "container=istio-proxy&tailLines=0&follow=true&limitBytes=8"
+    connection.request("GET", f"{PODS}/orders/log?{query}", headers={"Authorization": "Bearer admin"})
+    answer = connection.getresponse()
+    written.lines.append((NOW + timedelta(seconds=1), "line 10"))
+    assert b"line 10\n" == answer.read()
+    connection.close()
+
+
 def test_kubectl_reads_it(server: LabServer, tmp_path: Path) -> None:
     """Through discovery, with its own flags."""
     if KUBECTL is None:
