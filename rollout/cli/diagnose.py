@@ -36,8 +36,9 @@ def diagnose(args: Any) -> int:
     if args.target == "-":
         return _log(args)
     asked = question(args.target, args.source, args.to, method=args.method, path=args.path)
+    seconds = _seconds(args)
     with ports(args) as p:
-        found = diagnosed(asked, p, _seconds(args))
+        found = diagnosed(asked, p, seconds)
         stopped = p.stopper.asked
         where = f"context {p.identity.context or 'in-cluster'}" + (f" · Istio {p.istio}" if p.istio else "")
     if args.output == "json":

@@ -58,7 +58,7 @@ def of_call(
     pods = (*((found.client,) if found.client else ()), *found.servers)
 
     def in_force(layer: LayerResult, servers: Iterable[Pod]) -> LayerResult:
-        return compared(layer, found.world, seen.modes, servers, mesh)
+        return compared(layer, found.world, seen.modes, servers, mesh, now)
 
     layers = [guarded(Layer.INJECTION, lambda: injection(found.world, _distinct(pods), mesh))]
     if isinstance(question, Pair):
@@ -92,7 +92,12 @@ def of_namespace(
         guarded(
             Layer.POLICY,
             lambda: compared(
-                policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left), world, seen.modes, pods, mesh
+                policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left),
+                world,
+                seen.modes,
+                pods,
+                mesh,
+                now,
             ),
         ),
         *_told(world, pods, seen, mesh, now),

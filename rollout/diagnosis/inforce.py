@@ -6,7 +6,8 @@ plaintext alone, PERMISSIVE both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -22,6 +23,8 @@ from rollout.world.world import World
 
 #: Chains of the listener's own ports, which no mode concerns.
 _OWN = frozenset({15006})
+#: A change that is younger may still be on its way: debounce, push, and a busy istiod.
+GRACE = timedelta(seconds=30)
 _MODES = {(True, False): Mode.STRICT, (True, True): Mode.PERMISSIVE, (False, True): Mode.DISABLE}
 
 
@@ -47,13 +50,16 @@ def compared(
     told: Mapping[Ref, Mapping[int, Mode] | str],
     pods: Iterable[Pod],
     mesh: MeshConfig,
+    now: datetime,
 ) -> LayerResult:
     """The layer with what the proxies tell; who could not be asked is left out, the next layer says why.
 
     Raises:
         KindUnreadable: the policies cannot be read.
     """
-    policies = Policies(world.of(PeerAuthentication), mesh.root_namespace)
+    objects = world.of(PeerAuthentication)
+    policies = Policies(objects, mesh.root_namespace)
+    fresh = frozenset(policy.ref for policy in objects if now - _changed(policy) < GRACE)
     stale: list[Finding] = []
     asked = 0
     for pod in pods:
@@ -61,7 +67,7 @@ def compared(
         if found is None or isinstance(found, str) or gateway(pod):
             continue
         asked += 1
-        finding = _of_pod(pod, found, policies)
+        finding = _of_pod(pod, found, policies, fresh)
         if finding is not None:
             stale.append(finding)
     if not asked:
@@ -69,10 +75,19 @@ def compared(
     lines = (*layer.lines, f"in force: {asked - len(stale)} of {asked} proxies asked have what the objects say")
     if not stale:
         return msgspec.structs.replace(layer, lines=lines)
-    return msgspec.structs.replace(layer, status=Status.FAILED, findings=(*stale, *layer.findings), lines=lines)
+    blocking = [finding for finding in stale if finding.blocks]
+    findings = (*blocking, *layer.findings, *(finding for finding in stale if not finding.blocks))
+    status = Status.FAILED if blocking else layer.status
+    return msgspec.structs.replace(layer, status=status, findings=findings, lines=lines)
 
 
-def _of_pod(pod: Pod, found: Mapping[int, Mode], policies: Policies) -> Finding | None:
+def _changed(policy: PeerAuthentication) -> datetime:
+    """When it was written last, as far as its metadata tells."""
+    times = (policy.metadata.creation_timestamp, *(field.time for field in policy.metadata.managed_fields))
+    return max((time for time in times if time is not None), default=datetime.min.replace(tzinfo=UTC))
+
+
+def _of_pod(pod: Pod, found: Mapping[int, Mode], policies: Policies, fresh: Collection[Ref]) -> Finding | None:
     """The first port that differs."""
     for port in (*policies.ports(pod), 0):
         wanted = policies.effective(pod, port or None)
@@ -87,12 +102,14 @@ def _of_pod(pod: Pod, found: Mapping[int, Mode], policies: Policies) -> Finding 
             measured=f"its proxy has {there.value} in force, {by} says {wanted.mode.value}",
             limit="the mode of the objects",
             where=(
-                "the proxy did not get the change, or rejected it; a change takes some seconds",
+                "the policy changed just now, which takes some seconds to arrive: ask again"
+                if wanted.decided_by in fresh
+                else "the proxy did not get the change, or rejected it",
                 *((f"{others} ports differ",) if others > 1 else ()),
             ),
             fix=f"istioctl proxy-status, and its istio-proxy log; then: {restart(workload(pod))}",
             check="in-force",
-            severity=Severity.BLOCKING,
+            severity=Severity.WARNING if wanted.decided_by in fresh else Severity.BLOCKING,
             new=False,
         )
     return None
