@@ -16,13 +16,14 @@ from rollout.cli.assignment import playbook as load_playbook
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
-from rollout.model.kubernetes import ConfigMap
+from rollout.model.kubernetes import ConfigMap, Namespace, Pod, Service
 from rollout.playbook.loader import shipped
 from rollout.ports import Right
 from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
 from rollout.report.versions import made_for
 from rollout.stages.rights import to_read, to_write
+from rollout.world.certificates import rights as to_ask
 from rollout.world.log_reading import right as access_logs
 
 
@@ -70,7 +71,7 @@ def playbook(args: Any) -> int:
 
 
 def rbac(args: Any) -> int:
-    """The least rights for a plan, for migrating the named namespaces, or for reading their access logs."""
+    """The least rights for a plan, for migrating the named namespaces, for their access logs, or for asking proxies."""
     documents = [_role("ClusterRole", "rollout-plan", "", to_read())]
     spots = args.namespace or ["NAMESPACE"]
     for namespace in spots if args.purpose == "migrate" else []:
@@ -83,7 +84,11 @@ def rbac(args: Any) -> int:
     record = args.state_namespace
     if args.purpose == "evidence":
         documents += [_role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in spots]
-    if args.purpose in ("plan", "evidence"):
+    if args.purpose == "diagnose":
+        named = [Right("get", kind.RESOURCE) for kind in (Namespace, Pod, Service)]
+        documents.append(_role("ClusterRole", "rollout-diagnose", "", named))
+        documents += [_role("Role", "rollout-diagnose", at, [*to_ask(at), access_logs(at)]) for at in spots]
+    if args.purpose in ("plan", "evidence", "diagnose"):
         maps = ConfigMap.RESOURCE
         documents.append(_role("ClusterRole", "rollout-record", "", [Right("list", maps), Right("get", maps)]))
     if args.user:

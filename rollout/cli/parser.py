@@ -204,8 +204,8 @@ def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     playbook.add_argument("file", nargs="?", default="", metavar="FILE")
     playbook.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE")
     rbac = _command(commands, "rbac", "knowledge", "rbac", "the least rights, as manifests")
-    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence"), default="migrate",
-                      help="evidence: what its --access-logs needs, get pods/log in each namespace")  # fmt: skip
+    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence", "diagnose"), default="migrate",
+                      help="evidence: get pods/log for its --access-logs; diagnose: pods/exec, too")  # fmt: skip
     rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
     rbac.add_argument("--state-namespace", default="", metavar="NS")
     rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")

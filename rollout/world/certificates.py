@@ -15,9 +15,9 @@ from rollout.mesh.certificates import Side
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.secrets import Held, Summary, held, pem, summary
 from rollout.mesh.workloads import workload
-from rollout.model.kubernetes import ConfigMap, Pod, Ref
+from rollout.model.kubernetes import ConfigMap, Pod, Ref, Resource
 from rollout.model.traffic import Evidence
-from rollout.ports import Proxies
+from rollout.ports import Proxies, Right
 from rollout.world.reads import Certificates, Traffic
 from rollout.world.sources import Sources, unreadable
 from rollout.world.world import Unreadable
@@ -26,6 +26,12 @@ from rollout.world.world import Unreadable
 SERVERS, CLIENTS = 10, 10
 #: Where istiod puts the mesh's root certificate (istio.md 12).
 ROOT_CERT = "istio-ca-root-cert"
+
+
+def rights(namespace: str) -> tuple[Right, ...]:
+    """To run a command in a pod of this namespace; a WebSocket needs both verbs since Kubernetes 1.35."""
+    resource = Resource("", ("v1",), "pods/exec", "PodExecOptions")
+    return tuple(Right(verb, resource, namespace) for verb in ("get", "create"))
 
 
 class Certified(msgspec.Struct, frozen=True):

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from rollout.cli import main
 from rollout.lab.api import Effect, Fault
 from rollout.lab.api.exec import Executed, not_found
 from rollout.lab.lab import Lab, list_scenarios
-from rollout.lab.scenario import Diagnosed, load_scenario
+from rollout.lab.scenario import SHIPPED, Diagnosed, load_scenario
 
 SAID = [
     pytest.param(name, said, id=f"{name}: {' '.join(said.arguments)}")
@@ -232,3 +233,21 @@ def test_a_log_of_a_hundred_megabytes(lab: Lab, capsys: pytest.CaptureFixture[An
     (logs,) = (la for la in json.loads(capsys.readouterr().out)["layers"] if la["layer"] == "logs")
     assert "ok" == logs["status"]
     assert "lines" in logs["lines"][0]
+
+
+@pytest.mark.parametrize(("left_out", "unknown"), [("", set()), ("pods/exec", {"certificates", "logs"})])
+def test_the_printed_rights_suffice_to_diagnose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left_out: str, unknown: set[str]
+) -> None:
+    """With `rbac --for diagnose` everything is read; without exec what is missing is said."""
+    assert 0 == main(["rbac", "--user", "ana", "--namespace", "production", "--for", "diagnose"])
+    roles = list(yaml.safe_load_all(capsys.readouterr().out))
+    for role in roles:
+        role["rules"] = [rule for rule in role.get("rules", []) if rule["resources"] != [left_out]]
+    document = yaml.safe_load((SHIPPED / "rbac-denial.yaml").read_text())
+    path = tmp_path / "ana.yaml"
+    path.write_text(yaml.safe_dump({**document, "user": "ana", "manifests": [*document["manifests"], *roles]}))
+    pair = ["--from", "web-0.production", "--to", "orders.production:8080", "--logs", "60s", "-o", "json"]
+    main(["diagnose", *pair, "--lab", str(path)])
+    shown = json.loads(capsys.readouterr().out)
+    assert unknown == {layer["layer"] for layer in shown["layers"] if layer["status"] == "unknown"}, shown
