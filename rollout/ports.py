@@ -193,6 +193,22 @@ class Analyzer(Protocol):
         ...
 
 
+class InboundChain(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter chain of a sidecar's inbound listener.
+
+    Args:
+        port: what it matches; 0 for every port without chains of its own.
+        transport: transport_protocol of its match: tls, raw_buffer, or '' for any.
+        tls: it terminates TLS.
+        client_certificate: and asks for the client's certificate.
+    """
+
+    port: int = 0
+    transport: str = ""
+    tls: bool = False
+    client_certificate: bool = False
+
+
 class Proxies(Protocol):
     """What the proxies themselves tell, by exec into istio-proxy. Every method raises a RolloutError: exec may be
     forbidden, the container may lack what is called, the connection may break.
@@ -206,8 +222,24 @@ class Proxies(Protocol):
         """Envoy's config_dump with its secrets, as JSON; Envoy leaves private keys out."""
         ...
 
+    def inbound(self, pod: Ref) -> tuple[InboundChain, ...]:
+        """The chains of the inbound listener that is in force."""
+        ...
+
     def logs(self, pod: Ref, since: float) -> Iterable[str]:
         """The lines of istio-proxy's log of the last `since` seconds; they may raise while they are read."""
+        ...
+
+
+class Loggers(Protocol):
+    """The levels of the proxies' loggers. Every method raises a RolloutError, as those of `Proxies` do."""
+
+    def levels(self, pod: Ref) -> Mapping[str, str]:
+        """All of them, by name."""
+        ...
+
+    def set_levels(self, pod: Ref, levels: Mapping[str, str]) -> None:
+        """Change these, all or none: one name that the proxy does not know refuses the whole set."""
         ...
 
 

@@ -13,9 +13,10 @@ from rollout.adapters.kubeconfig import access as load
 from rollout.adapters.retry import Sleep, retrying
 from rollout.adapters.sharing import Shared
 from rollout.adapters.transport import MERGE_PATCH, Transport
+from rollout.adapters.websocket import Ran, execute
 from rollout.adapters.wire import decode, decode_object, decode_page
 from rollout.errors import Forbidden, Gone, NotFound, Rejected
-from rollout.model.kubernetes import Object, Resource
+from rollout.model.kubernetes import Object, Ref, Resource
 from rollout.ports import Identity, LogPart, Right
 
 T = TypeVar("T", bound=Object)
@@ -217,6 +218,10 @@ class KubernetesCluster:
         found = tuple(whole.decode(errors="replace").splitlines())
         older = lines is not None and len(found) >= lines
         return LogPart(lines=found, size=len(body), older=older, cut=cut)
+
+    def execute(self, pod: Ref, container: str, command: Sequence[str]) -> Ran:
+        """Run a command in a container; `websocket.execute` says how it fails. Tried again when nobody answers."""
+        return retrying(self._sleep)(lambda: execute(self._transport, pod.namespace, pod.name, container, command))
 
     def raw_get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> bytes:
         """Any path, once, as it is answered.

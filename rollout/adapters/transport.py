@@ -126,6 +126,17 @@ class Transport:
             raise silence(ask, error, timeout=_late(error)) from error
         return reply
 
+    @property
+    def configuration(self) -> Any:
+        """The client's, for connections that are no requests."""
+        return self._api.configuration
+
+    def headers(self) -> dict[str, str]:
+        """Who we are, as every request says it: credentials (fresh ones), impersonation, user agent."""
+        settings = self.configuration.auth_settings().values()
+        found = {each["key"]: each["value"] for each in settings if each["in"] == "header" and each["value"]}
+        return {"User-Agent": self._api.user_agent, **found, **self._headers}
+
     def close(self) -> None:
         """Close the connections."""
         self._api.rest_client.pool_manager.clear()

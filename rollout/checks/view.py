@@ -17,6 +17,7 @@ from rollout.model.istio import MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import Object, Pod
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
+from rollout.world.certificates import Certified
 from rollout.world.reads import Objects
 from rollout.world.world import Unreadable, World
 
@@ -94,6 +95,7 @@ class View:
     Args:
         evidence: the look-back's traffic; None when nobody has read it.
         analysis: istioctl's messages; None or Unreadable without istioctl.
+        certificates: what proxies hold; None or Unreadable where they could not be asked.
         terminal: a human sits at it and may accept an idle namespace.
         allow_idle: the same, said beforehand.
     """
@@ -108,6 +110,7 @@ class View:
         evidence: Evidence | None = None,
         analysis: tuple[AnalyzerMessage, ...] | Unreadable | None = None,
         mesh_config: MeshConfig | None = None,
+        certificates: Certified | Unreadable | None = None,
         terminal: bool = False,
         allow_idle: bool = False,
         declared: frozenset[type] | None = None,
@@ -116,6 +119,7 @@ class View:
         self._worlds = (now, then)
         self._evidence = evidence
         self._analysis = analysis
+        self._certificates = certificates
         self._record = _Record(declared)
         self.now = Lens(now, self._record, target, root_namespace)
         self.then = Lens(then, self._record, target, root_namespace)
@@ -135,6 +139,7 @@ class View:
             root_namespace=self.root_namespace,
             evidence=self._evidence,
             analysis=self._analysis,
+            certificates=self._certificates,
             mesh_config=self.mesh_config,
             terminal=self.terminal,
             allow_idle=self.allow_idle,
@@ -195,3 +200,13 @@ class View:
         if isinstance(self._analysis, Unreadable):
             raise NotChecked(self._analysis.reason)
         return self._analysis
+
+    @property
+    def certificates(self) -> Certified:
+        """What proxies hold. Raises NotChecked where they could not be asked."""
+        self._record.note(Certified)
+        if self._certificates is None:
+            raise NotChecked("no proxy was asked")
+        if isinstance(self._certificates, Unreadable):
+            raise NotChecked(self._certificates.reason)
+        return self._certificates

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import difflib
 import json
+import signal
 import sys
 from datetime import datetime
 from typing import Any
 
 from rollout.checks.registry import checks
+from rollout.cli.assignment import duration
+from rollout.cli.proxies import seen
 from rollout.cli.screen import style
 from rollout.cli.wiring import Ports, ports
 from rollout.diagnosis.conclusion import outcome
 from rollout.diagnosis.diagnose import of_call, of_namespace, proxies
 from rollout.diagnosis.patterns import lines, recognise
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair, question
-from rollout.diagnosis.reading import ROOT_CERT, read
-from rollout.diagnosis.telling import ask_proxies
+from rollout.diagnosis.reading import read
 from rollout.errors import ClusterError, NotFound, Outcome, RolloutError, UsageError
 from rollout.model.diagnosis import Diagnosis
 from rollout.model.istio import AuthorizationPolicy, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Namespace, Object, Pod
-from rollout.ports import Proxies
 from rollout.report.diagnosis import diagnosis, diagnosis_json, recognition, recognition_json
+from rollout.world.certificates import ROOT_CERT
 from rollout.world.collector import collect
 from rollout.world.reads import Analysis, Objects, Read
 from rollout.world.sources import unreadable
@@ -34,28 +36,36 @@ def diagnose(args: Any) -> int:
     if args.target == "-":
         return _log(args)
     asked = question(args.target, args.source, args.to, method=args.method, path=args.path)
+    seconds = _seconds(args)
     with ports(args) as p:
-        found = diagnosed(asked, p, None)
+        found = diagnosed(asked, p, seconds)
+        stopped = p.stopper.asked
         where = f"context {p.identity.context or 'in-cluster'}" + (f" · Istio {p.istio}" if p.istio else "")
     if args.output == "json":
         _print([json.dumps(diagnosis_json(found), indent=1)])
     else:
         _print(diagnosis(found, style(sys.stdout), where=where))
+    if stopped is not None:
+        return (Outcome.TERMINATED if stopped is signal.SIGTERM else Outcome.INTERRUPTED).exit_code
     return outcome(found).exit_code
 
 
-def diagnosed(asked: OfNamespace | OfPod | Pair, p: Ports, exec_: Proxies | None) -> Diagnosis:
-    """The question on ports that exist; without `exec_` the proxies themselves are not asked."""
+def diagnosed(asked: OfNamespace | OfPod | Pair, p: Ports, seconds: float | None) -> Diagnosis:
+    """The question on ports that exist; with `seconds` the proxies write debug lines for so long."""
     now = p.clock.now()
     if isinstance(asked, OfNamespace):
         world = _whole(asked.namespace, p, now)
         pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
         analysis = world.get(Analysis(asked.namespace))
-        return of_namespace(asked, world, ask_proxies(proxies(pods), exec_), p.mesh, analysis, now)
+        return of_namespace(asked, world, seen(proxies(pods), p, seconds), p.mesh, analysis, now)
     found = read(asked, p.cluster, p.mesh, now)
     pods = (*((found.client,) if found.client else ()), *found.servers)
     namespace = asked.server.namespace if isinstance(asked, Pair) else asked.pod.namespace
-    return of_call(asked, found, ask_proxies(proxies(pods), exec_), p.mesh, _analysis(p, namespace), now)
+    return of_call(asked, found, seen(proxies(pods), p, seconds), p.mesh, _analysis(p, namespace), now)
+
+
+def _seconds(args: Any) -> float | None:
+    return duration(args.logs, "--logs").total_seconds() if args.logs else None
 
 
 def _analysis(p: Ports, namespace: str) -> Any:

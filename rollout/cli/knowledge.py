@@ -17,10 +17,13 @@ from rollout.cli.roles import binding, role, roles, user
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
+from rollout.model.kubernetes import Namespace, Pod, Service
 from rollout.playbook.loader import shipped
+from rollout.ports import Right
 from rollout.report import explain as explained
 from rollout.report.tables import exit_codes
 from rollout.report.versions import made_for
+from rollout.world.certificates import rights as to_ask
 from rollout.world.log_reading import right as access_logs
 
 
@@ -68,11 +71,15 @@ def playbook(args: Any) -> int:
 
 
 def rbac(args: Any) -> int:
-    """The least rights for a plan, for migrating the named namespaces, or for reading their access logs."""
-    named = args.namespace or ["NAMESPACE"]
-    documents = roles(named if args.purpose == "migrate" else [], args.state_namespace)
+    """The least rights for a plan, for migrating the named namespaces, for their access logs, or for asking proxies."""
+    spots = args.namespace or ["NAMESPACE"]
+    documents = roles(spots if args.purpose == "migrate" else [], args.state_namespace)
     if args.purpose == "evidence":
-        documents += [role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in named]
+        documents += [role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in spots]
+    if args.purpose == "diagnose":
+        named = [Right("get", kind.RESOURCE) for kind in (Namespace, Pod, Service)]
+        documents.append(role("ClusterRole", "rollout-diagnose", "", named))
+        documents += [role("Role", "rollout-diagnose", at, [*to_ask(at), access_logs(at)]) for at in spots]
     if args.user:
         documents += [binding(document, user(args.user)) for document in list(documents)]
     return _print([yaml.safe_dump_all(documents, sort_keys=False).rstrip()])

@@ -80,8 +80,8 @@ def _allowed(book: Playbook, total: int) -> int:
 def io_of(p: Ports, screen: Screen) -> IO:
     """The loop's io over these ports."""
     return IO(
-        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=p.journal, lease=p.lease, clock=p.clock,
-        listener=screen, stopped=p.stopped, publisher=Manifests(state_folder()),
+        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, proxies=p.proxies, journal=p.journal,
+        lease=p.lease, clock=p.clock, listener=screen, stopped=p.stopped, publisher=Manifests(state_folder()),
         guard=p.guard,
         insisted=p.insisted,
     )  # fmt: skip
@@ -191,7 +191,7 @@ def planned_on(args: Any, p: Ports) -> int:
     book = playbook(args.playbook, args.extra_vars, names)
     quiet, journal = p.screen(args, quiet=True), MemoryJournal()
     io = IO(
-        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, journal=journal, lease=None,
+        cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, proxies=p.proxies, journal=journal, lease=None,
         clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
     )  # fmt: skip
     begun = []

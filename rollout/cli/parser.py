@@ -197,7 +197,7 @@ def _jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here; reads only")
+    made = _command(commands, "diagnose", "diagnose", "diagnose", "why mutual TLS does not work here")
     made.add_argument(
         "target", nargs="?", default="", metavar="NAMESPACE|POD.NAMESPACE|-", help="`-` reads a proxy's log from stdin"
     )
@@ -207,6 +207,12 @@ def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
     made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    made.add_argument(
+        "--logs",
+        metavar="TIME",
+        default="",
+        help="read the proxies' logs for so long, e.g. 60s; raises their loggers to debug, and puts them back",
+    )
     _cluster(made)
 
 
@@ -220,8 +226,8 @@ def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     playbook.add_argument("file", nargs="?", default="", metavar="FILE")
     playbook.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE")
     rbac = _command(commands, "rbac", "knowledge", "rbac", "the least rights, as manifests")
-    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence"), default="migrate",
-                      help="evidence: what its --access-logs needs, get pods/log in each namespace")  # fmt: skip
+    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence", "diagnose"), default="migrate",
+                      help="evidence: get pods/log for its --access-logs; diagnose: pods/exec, too")  # fmt: skip
     rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
     rbac.add_argument("--state-namespace", default="", metavar="NS")
     rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")

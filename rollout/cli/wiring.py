@@ -20,11 +20,14 @@ from rollout.adapters.istioctl import Istioctl
 from rollout.adapters.journal import ConfigMapJournal
 from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.adapters.lease import KubernetesLease
+from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.mirror import state_folder
 from rollout.adapters.prometheus_source import connect_metrics
+from rollout.adapters.proxies import PilotAgents
 from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli.again import again
 from rollout.cli.metrics import NamedMetrics
+from rollout.cli.proxies import istioctl_argv, pilot_agents, undo_left
 from rollout.cli.screen import Screen
 from rollout.errors import ClusterError, NotFound, UsageError
 from rollout.mesh.mesh_config import mesh_config
@@ -52,6 +55,8 @@ class Ports(msgspec.Struct):
     identity: Identity
     mesh: MeshConfig
     istio: str
+    proxies: PilotAgents
+    levels: LevelsOnDisk
     lab: Any = None
     closing: ExitStack | None = None
 
@@ -146,6 +151,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     stopper = Stopper(terminal=sys.stdin is not None and sys.stdin.isatty())
     clock: SystemClock | LabClock
     kubeconfig, context, prometheus = args.kubeconfig, args.context, args.prometheus
+    folder = ""
     if lab is not None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-lab-"))
         path = Path(folder) / "kubeconfig"
@@ -163,6 +169,11 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     metrics = _metrics(args, prometheus, cluster, sleep)
     stack.callback(metrics.close)
     stack.callback(cluster.close)
+    proxies = pilot_agents(cluster, () if lab else istioctl_argv(args.istioctl, kubeconfig, context))
+    levels = LevelsOnDisk(
+        Path(folder) if lab and not isinstance(lab, Running) else state_folder().parent, identity.server
+    )
+    undo_left(levels, proxies)
     holder = f"{me()}@{socket.gethostname()}"
     return Ports(
         cluster=cluster,
@@ -175,6 +186,8 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         identity=identity,
         mesh=mesh,
         istio=istio,
+        proxies=proxies,
+        levels=levels,
         lab=lab,
         closing=stack,
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from rollout.checks.words import many
 from rollout.diagnosis.asking import layer_of
 from rollout.diagnosis.policy import Verdict
@@ -96,8 +98,15 @@ def of_pod(world: World, pod: Pod, mesh: MeshConfig) -> LayerResult:
         KindUnreadable: the policies cannot be read.
     """
     rules = _authorization(world, mesh)
-    found: list[Finding] = []
     lines = list(_selecting(rules, pod))
+    found = _probed(rules, pod, mesh, lines)
+    status = Status.FAILED if any(finding.blocks for finding in found) else Status.OK
+    return LayerResult(layer=Layer.AUTHORIZATION, status=status, findings=tuple(found), lines=tuple(lines))
+
+
+def _probed(rules: Authorization, pod: Pod, mesh: MeshConfig, lines: list[str]) -> list[Finding]:
+    """The kubelet's probes that are denied; what is decided of each is added to `lines`."""
+    found: list[Finding] = []
     for probe in probes(pod, mesh.status_port):
         if probe.rewritten or probe.port is None or not captured_port(pod, probe.port) or probe.handler == "tcpSocket":
             continue
@@ -106,27 +115,34 @@ def of_pod(world: World, pod: Pod, mesh: MeshConfig) -> LayerResult:
         lines.append(f"{probe.field}: {_said(decision)}")
         if decision.allowed is False:
             found.append(_finding(rules, pod, decision, "", field=probe.field))
-    status = Status.FAILED if any(finding.blocks for finding in found) else Status.OK
-    return LayerResult(layer=Layer.AUTHORIZATION, status=status, findings=tuple(found), lines=tuple(lines))
+    return found
 
 
 def of_namespace(
     world: World, namespace: str, pods: Iterable[Pod], mesh: MeshConfig, results: Collection[CheckResult]
 ) -> LayerResult:
-    """How many pods each policy applies to, and the check of AuthorizationPolicies where there is one.
+    """How many pods each policy applies to, the check of AuthorizationPolicies, and why pods are not Ready.
+
+    A probe that a policy denies is what keeps such a pod from its Service: more than the warning of the check.
 
     Raises:
         KindUnreadable: the policies cannot be read.
     """
     rules = _authorization(world, mesh)
     counted: dict[str, int] = {}
+    found: dict[tuple[str, str], Finding] = {}
     for pod in pods:
         if pod.namespace == namespace and live(pod) and captured(pod):
             for policy in rules.selecting(pod):
                 name = f"{policy.spec.action} {policy.ref}"
                 counted[name] = counted.get(name, 0) + 1
+            for finding in () if pod.ready else _probed(rules, pod, mesh, []):
+                found.setdefault((str(finding.ref), finding.measured), finding)
     lines = tuple(f"{name}: {many(count, 'pod')}" for name, count in counted.items())
-    return layer_of(Layer.AUTHORIZATION, results, lines or ("no AuthorizationPolicy applies: everything is allowed",))
+    layer = layer_of(Layer.AUTHORIZATION, results, lines or ("no AuthorizationPolicy applies: everything is allowed",))
+    if not found:
+        return layer
+    return msgspec.structs.replace(layer, status=Status.FAILED, findings=(*found.values(), *layer.findings))
 
 
 def _authorization(world: World, mesh: MeshConfig) -> Authorization:

@@ -62,7 +62,9 @@ def _none(subject: str, layers: Sequence[LayerResult]) -> str:
     if unseen:
         return f"{subject}: no cause found, but not everything could be read: {', '.join(unseen)}"
     left = f" (skipped: {', '.join(skipped)})" if skipped else ""
-    return f"{subject}: mutual TLS works here, all layers pass{left}"
+    warning = next((f for layer in layers for f in layer.findings if f.severity is Severity.WARNING), None)
+    but = f"; but {_sentence(warning)}" if warning is not None else ""
+    return f"{subject}: mutual TLS works here, all layers pass{left}{but}"
 
 
 def _warned(layers: Sequence[LayerResult]) -> tuple[str, ...]:

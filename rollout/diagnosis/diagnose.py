@@ -8,21 +8,24 @@ from datetime import datetime
 from rollout.checks.registry import checks
 from rollout.diagnosis import authorization, policy
 from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of, one_check
-from rollout.diagnosis.certificates import Side, certificates
+from rollout.diagnosis.certificates import certificates
 from rollout.diagnosis.conclusion import conclude
+from rollout.diagnosis.inforce import compared
 from rollout.diagnosis.injection import injection
 from rollout.diagnosis.patterns import logs
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair
-from rollout.diagnosis.reading import ROOT_CERT, Found
-from rollout.diagnosis.secrets import pem
+from rollout.diagnosis.reading import Found
 from rollout.diagnosis.telling import Seen
+from rollout.mesh.certificates import Side
 from rollout.mesh.injection import live, proxy_container
+from rollout.mesh.secrets import pem
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult
 from rollout.model.finding import CheckResult, Status
 from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import ConfigMap, Pod
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
+from rollout.world.certificates import ROOT_CERT
 from rollout.world.world import KindUnreadable, Needs, World
 
 #: Checks that are another layer's than the policies'.
@@ -34,7 +37,7 @@ _LAYERS = {
     "istioctl-analyze": Layer.ANALYZE,
 }
 #: It asks for STRICT everywhere; the second layer shows the modes as they are.
-_NOT_ASKED = frozenset({"effective-mode"})
+_NOT_ASKED = frozenset({"certificates", "effective-mode"})
 #: Pods of which certificates and logs are read.
 FEW = 20
 
@@ -53,12 +56,16 @@ def of_call(
         UsageError: the Service has no such port.
     """
     pods = (*((found.client,) if found.client else ()), *found.servers)
+
+    def in_force(layer: LayerResult, servers: Iterable[Pod]) -> LayerResult:
+        return compared(layer, found.world, seen.modes, servers, mesh, now)
+
     layers = [guarded(Layer.INJECTION, lambda: injection(found.world, _distinct(pods), mesh))]
     if isinstance(question, Pair):
-        layers.append(guarded(Layer.POLICY, lambda: policy.of_pair(found, question, mesh)))
+        layers.append(guarded(Layer.POLICY, lambda: in_force(policy.of_pair(found, question, mesh), found.servers)))
         rules = guarded(Layer.AUTHORIZATION, lambda: _rules(found, question, mesh))
     else:
-        layers.append(guarded(Layer.POLICY, lambda: policy.of_pod(found, mesh)))
+        layers.append(guarded(Layer.POLICY, lambda: in_force(policy.of_pod(found, mesh), found.servers)))
         rules = guarded(Layer.AUTHORIZATION, lambda: authorization.of_pod(found.world, found.servers[0], mesh))
     layers += _told(found.world, _distinct(pods), seen, mesh, now)
     namespace = question.server.namespace if isinstance(question, Pair) else question.pod.namespace
@@ -82,7 +89,17 @@ def of_namespace(
         pods = ()
     layers = [
         layer_of(Layer.INJECTION, by_layer[Layer.INJECTION]),
-        guarded(Layer.POLICY, lambda: policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left)),
+        guarded(
+            Layer.POLICY,
+            lambda: compared(
+                policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left),
+                world,
+                seen.modes,
+                pods,
+                mesh,
+                now,
+            ),
+        ),
         *_told(world, pods, seen, mesh, now),
         guarded(
             Layer.AUTHORIZATION,

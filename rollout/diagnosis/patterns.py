@@ -10,6 +10,7 @@ import msgspec
 
 from rollout.diagnosis.asking import grouped
 from rollout.diagnosis.known import PATTERNS, Pattern
+from rollout.diagnosis.telling import NOT_ASKED
 from rollout.errors import RolloutError
 from rollout.model.diagnosis import Layer, LayerResult, PatternCount, Recognition
 from rollout.model.finding import Finding, Severity, Status
@@ -203,6 +204,8 @@ def logs(texts: Mapping[Ref, Iterable[str] | str], pods: Iterable[Pod]) -> Layer
         findings += [_finding(ref, counted, names) for counted in recognised.patterns]
     blocking = any(finding.blocks for finding in findings)
     status = Status.FAILED if blocking else Status.UNKNOWN if unread or not texts else Status.OK
+    if texts and all(text == NOT_ASKED for text in texts.values()):
+        return LayerResult(layer=Layer.LOGS, status=Status.SKIPPED, reason=NOT_ASKED)
     reason = grouped(unread) or ("" if texts else "no pod with a sidecar is asked about")
     return LayerResult(layer=Layer.LOGS, status=status, findings=tuple(findings), lines=tuple(said), reason=reason)
 

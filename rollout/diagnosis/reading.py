@@ -27,14 +27,13 @@ from rollout.model.kubernetes import (
     StatefulSet,
 )
 from rollout.ports import Cluster, Right
+from rollout.world.certificates import ROOT_CERT
 from rollout.world.reads import Objects, Read
 from rollout.world.sources import unreadable
 from rollout.world.world import Reading, Unreadable, World
 
 T = TypeVar("T", bound=Object)
 
-#: Where istiod puts the mesh's root certificate (istio.md 12).
-ROOT_CERT = "istio-ca-root-cert"
 #: The injection check also looks at what workloads would make; here it is asked about pods that exist.
 _NOT_ASKED: tuple[type[Object], ...] = (Deployment, StatefulSet, CronJob)
 

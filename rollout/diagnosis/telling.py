@@ -6,19 +6,24 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rollout.diagnosis.secrets import Held, Summary, held, summary
+from rollout.diagnosis.inforce import modes
 from rollout.errors import RolloutError
+from rollout.mesh.secrets import Held, Summary
+from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
 from rollout.ports import Proxies
+from rollout.world.certificates import told
 
 NOBODY = "not readable: no exec adapter"
+NOT_ASKED = "needs --logs TIME, such as 60s"
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Certificates and log lines by pod; a sentence where one could not be read."""
+    """Certificates, log lines and the modes in force by pod; a sentence where one could not be read."""
 
     certificates: Mapping[Ref, Held | Summary | str] = {}
     logs: Mapping[Ref, Iterable[str] | str] = {}
+    modes: Mapping[Ref, Mapping[int, Mode] | str] = {}
 
 
 def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | None = None) -> Seen:
@@ -32,23 +37,30 @@ def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | Non
     asked = [pod.ref for pod in pods]
     if proxies is None:
         return Seen(dict.fromkeys(asked, NOBODY), dict.fromkeys(asked, NOBODY))
-    return Seen({ref: _certificates(ref, proxies) for ref in asked}, {ref: _logs(ref, proxies, since) for ref in asked})
+    return Seen(
+        {ref: _certificates(ref, proxies) for ref in asked},
+        {ref: _logs(ref, proxies, since) for ref in asked},
+        {ref: _modes(ref, proxies) for ref in asked},
+    )
+
+
+def _modes(ref: Ref, proxies: Proxies) -> Mapping[int, Mode] | str:
+    try:
+        return modes(proxies.inbound(ref))
+    except RolloutError as error:
+        return error.problem
 
 
 def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:
-    """The whole chain; else /certs, which proves less."""
     try:
-        return held(proxies.config_dump(ref))
-    except RolloutError as first:
-        try:
-            return summary(proxies.certs(ref))
-        except RolloutError:
-            return first.problem
+        return told(ref, proxies)
+    except RolloutError as error:
+        return error.problem
 
 
 def _logs(ref: Ref, proxies: Proxies, since: float | None) -> Iterable[str] | str:
     if since is None:
-        return "not asked for"
+        return NOT_ASKED
     try:
         return proxies.logs(ref, since)
     except RolloutError as error:

@@ -21,7 +21,9 @@ from rollout.lab.clock import VirtualClock
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
 from rollout.lab.mesh.accesslog import Form
+from rollout.lab.mesh.agent import Agents
 from rollout.lab.mesh.cluster import Cluster
+from rollout.lab.mesh.identity import Identities
 from rollout.lab.mesh.manifests import Workload, cluster_objects
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
@@ -35,6 +37,7 @@ __all__ = ["Lab", "list_scenarios"]
 
 Json = dict[str, Any]
 
+_TRUST_DOMAIN = "cluster.local"  # as `manifests` writes it to MeshConfig
 _ISTIOD = Workload(
     name="istiod",
     namespace="istio-system",
@@ -111,6 +114,10 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
+        identities = Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates)
+        self.simulation.take_identities(identities)
+        self._agents = Agents(self.simulation, identities, self._catch_up)
+        self._distribute_root(identities, begin)
         self.prometheus = self._evaluator(self._evaluates)
         self.outside = self._world_outside(to_ms(start))
         self._live_through(to_ms(start))
@@ -183,6 +190,7 @@ class Lab:
             faults=self.faults,
             logs=self._logs,
             elsewhere=self._remote.remote.kubeconfig(self.scenario.user) if self._remote is not None else "",
+            exec_=self._agents.run,
         )
 
     @property
@@ -297,6 +305,9 @@ class Lab:
     def _now(self) -> datetime:
         return self._clock.now() if self._clock is not None else self._past
 
+    def _catch_up(self) -> None:
+        self.clock.catch_up()
+
     def _logs(self, namespace: str, pod: str, container: str, since: datetime | None) -> list[tuple[datetime, str]]:
         """Proxies alone write something."""
         if container != "istio-proxy":
@@ -352,6 +363,16 @@ class Lab:
             self.cluster.create(scenario.objects[index], created=made[index], manager=manager)
         for rule in scenario.refusals:
             self._refuse(rule)
+
+    def _distribute_root(self, identities: Identities, begin: int) -> None:
+        """As istiod does, in every namespace but kube-public and kube-node-lease (istio.md 12)."""
+        data, labels = {"root-cert.pem": identities.root.pem.decode()}, {"istio.io/config": "true"}
+        for namespace in self.cluster.list("v1", "Namespace"):
+            name = namespace["metadata"]["name"]
+            meta = {"name": "istio-ca-root-cert", "namespace": name, "labels": labels}
+            document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
+            if name not in ("kube-public", "kube-node-lease"):
+                self.cluster.create(document, created=_moment(begin), manager="pilot-discovery")
 
     def _label_late(self) -> None:
         for name, value in self.scenario.namespaces.items():

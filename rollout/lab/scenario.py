@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from rollout.errors import UsageError
 from rollout.lab.api.kinds import Kinds
+from rollout.lab.mesh.identity import Flaw
 from rollout.lab.mesh.manifests import Workload
 from rollout.lab.mesh.outside import OutsideEvent
 from rollout.lab.mesh.traffic import Traffic
@@ -42,6 +43,15 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """A diagnosis: the arguments of `rollout diagnose`, its exit code, and words of its first line."""
+
+    arguments: tuple[str, ...]
+    exit_code: int
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario, read and checked.
 
@@ -54,6 +64,8 @@ class Scenario:
         target: the namespaces that a migration of it is about.
         flags: suggested command line.
         refusals: writes that an admission webhook refuses from the start.
+        certificates: what is wrong with the certificates of a workload.
+        diagnosis: what `rollout diagnose` must say.
         user: who the kubeconfig is for; '' for the administrator.
         api: the newest version of Istio's kinds that the cluster serves, `v1` or `v1beta1`.
     """
@@ -81,6 +93,8 @@ class Scenario:
     refusals: tuple[Json, ...] = ()
     access_log: str = "off"
     api: str = "v1"
+    certificates: Mapping[tuple[str, str], Flaw] = field(default_factory=dict)
+    diagnosis: tuple[Diagnosed, ...] = ()
 
     @property
     def kinds(self) -> Kinds:
@@ -173,7 +187,7 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
 
 def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
     known = {"title", "description", "namespaces", "workloads", "manifests", "traffic", "events", "expect", "target",
-             "flags", "user", "mesh", "look_back", "refuse"}  # fmt: skip
+             "flags", "user", "mesh", "look_back", "refuse", "certificates", "diagnosis"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
     _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log", "api"}, mesh, "mesh")
@@ -208,7 +222,16 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         version=str(mesh.get("version", "1.27.3")),
         access_log=_access_log(mesh.get("access_log", "off")),
         api=_api(mesh.get("api", "v1")),
+        certificates={_pair(key): Flaw(value) for key, value in (document.get("certificates") or {}).items()},
+        diagnosis=tuple(_diagnosed(entry) for entry in document.get("diagnosis") or ()),
     )
+
+
+def _diagnosed(document: Mapping[str, Any]) -> Diagnosed:
+    _only({"of", "exit", "says"}, document, "diagnosis")
+    arguments, says = str(document["of"]).split(), document["says"]
+    words = (says,) if isinstance(says, str) else tuple(says)
+    return Diagnosed(tuple(arguments), int(document["exit"]), tuple(str(word) for word in words))
 
 
 def _access_log(value: object) -> str:
@@ -241,15 +264,17 @@ def _workload(document: Mapping[str, Any]) -> Workload:
 
 
 def _event(document: Mapping[str, Any]) -> OutsideEvent:
-    _only({"after_flip", "at", "on_write", "delay", "named", "by", *_ACTS}, document, "event")
-    triggers = [key for key in ("after_flip", "at", "on_write", "named") if key in document]
+    _only({"after_flip", "at", "before", "on_write", "delay", "named", "by", *_ACTS}, document, "event")
+    triggers = [key for key in ("after_flip", "at", "before", "on_write", "named") if key in document]
     acts = tuple((key, value) for key, value in document.items() if key in _ACTS)
     if len(triggers) != 1 or not acts:
-        raise ValueError(f"an event has one of after_flip, at, on_write, named, and something to do: {dict(document)}")
+        raise ValueError(
+            f"an event has one of after_flip, at, before, on_write, named, and something to do: {dict(document)}"
+        )
     return OutsideEvent(
         acts=acts,
         after_flip=duration(document["after_flip"]) if "after_flip" in document else None,
-        at=duration(document["at"]) if "at" in document else None,
+        at=_at(document),
         on_write=document.get("on_write"),
         delay=duration(document.get("delay", "0s")),
         named=str(document.get("named", "")),
@@ -261,6 +286,12 @@ def _api(version: object) -> str:
     if version not in ("v1", "v1beta1"):
         raise ValueError(f"mesh: api is v1 or v1beta1, not {version}")
     return str(version)
+
+
+def _at(document: Mapping[str, Any]) -> int | None:
+    if "before" in document:
+        return -duration(document["before"])
+    return duration(document["at"]) if "at" in document else None
 
 
 def _refusal(rule: Mapping[str, Any]) -> Json:

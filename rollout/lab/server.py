@@ -23,9 +23,11 @@ from typing import Any, cast
 
 from rollout.lab.answers import PROMETHEUS, PrometheusHandler, faulty, from_prometheus, micro
 from rollout.lab.api import Api, ApiError, Effect, Fault, Faults, Store, User
+from rollout.lab.api.exec import ExecSource
 from rollout.lab.api.handlers import refusal
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
 from rollout.lab.api.logs import LogSource
+from rollout.lab.api.websocket import WebSocket
 from rollout.lab.clock import Attachment, ClockClosed, VirtualClock
 
 __all__ = ["LabServer", "PrometheusHandler"]
@@ -51,6 +53,7 @@ class LabServer:
         faults: requests that go wrong on purpose.
         logs: what containers write.
         elsewhere: the kubeconfig of another API server: this one then has no store, and says where the API is.
+        exec_: what runs commands in containers.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class LabServer:
         faults: Faults | None = None,
         logs: LogSource | None = None,
         elsewhere: str = "",
+        exec_: ExecSource | None = None,
     ) -> None:
         """Bind the port; nothing is answered before `start`."""
         self._store, self._elsewhere = store, elsewhere
@@ -83,6 +87,8 @@ class LabServer:
             self._api.closed = self.stopping.is_set
             if logs is not None:
                 self._api.logs = logs
+            if exec_ is not None:
+                self._api.exec = exec_
         self._thread: threading.Thread | None = None
 
     @property
@@ -368,6 +374,9 @@ class _Connection(BaseHTTPRequestHandler):
         self.send_header("Date", self.date_time_string())  # real time: a client's cache counts from it
         for name, value in answer.headers:
             self.send_header(name, value)
+        if answer.upgrade is not None:
+            self._upgrade(answer)
+            return
         if answer.content_type:
             self.send_header("Content-Type", answer.content_type)
         if answer.stream is not None:
@@ -379,6 +388,18 @@ class _Connection(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
         self.wfile.flush()
+
+    def _upgrade(self, answer: HttpAnswer) -> None:
+        assert answer.upgrade is not None
+        self.end_headers()
+        self.wfile.flush()
+        self.close_connection = True
+
+        def write(data: bytes) -> None:
+            self.wfile.write(data)
+            self.wfile.flush()
+
+        answer.upgrade(WebSocket(self.rfile.read, write, dict(answer.headers)["Sec-WebSocket-Protocol"]))
 
     def _send_stream(self, answer: HttpAnswer) -> None:
         assert answer.stream is not None

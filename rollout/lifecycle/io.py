@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from rollout.errors import ClusterError, NotOurs
-from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics, Publisher
+from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics, Proxies, Publisher
 from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Noted, Requested
 from rollout.record.run import Run, apply
 from rollout.world.collector import collect
@@ -50,16 +50,18 @@ class IO:
         insisted: Callable[[], bool] = lambda: False,
         guard: Callable[[Callable[[], object]], object] = lambda work: work(),
         publisher: Publisher | None = None,
+        proxies: Proxies | None = None,
         blind_deadline: timedelta = timedelta(minutes=30),
     ) -> None:
         """`stopped` gives the signal's name once a stop was asked for, `insisted` that it was asked for twice.
 
-        `lease` None means that none is held.
+        `lease` None means that none is held, `proxies` None that they are not asked.
 
         `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
         """
         self.cluster = cluster
         self.publisher = publisher
+        self._proxies = proxies
         self._metrics = metrics
         self._analyzer = analyzer
         self._journal = journal
@@ -81,7 +83,9 @@ class IO:
     def read(self, world: World, reads: Iterable[Read]) -> World:
         """The world with these answers; what cannot be read is an Unreadable."""
         wanted, now = tuple(reads), self.now()
-        answers = self._guard(lambda: collect(wanted, self.cluster, self._metrics, self._analyzer, world, now))
+        answers = self._guard(
+            lambda: collect(wanted, self.cluster, self._metrics, self._analyzer, world, now, self._proxies)
+        )
         return world.plus(answers) if isinstance(answers, dict) else world
 
     def append(self, run: Run, event: Fact | Note) -> Run:

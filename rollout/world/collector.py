@@ -15,15 +15,17 @@ import msgspec
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
-from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Right
+from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, Right
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
+from rollout.world.certificates import read_certificates
 from rollout.world.history import config_maps, read_traffic
 from rollout.world.live import read_before, read_observed, read_propagation
 from rollout.world.ownership import read_ownership
 from rollout.world.reads import (
     Analysis,
     Before,
+    Certificates,
     DryRun,
     Objects,
     Observed,
@@ -44,7 +46,13 @@ _REFUSALS = (Rejected, Forbidden, Conflict, Exists, Gone, NotFound)
 
 
 def collect(
-    reads: Iterable[Read], cluster: Cluster, metrics: Metrics, analyzer: Analyzer, world: World, now: datetime
+    reads: Iterable[Read],
+    cluster: Cluster,
+    metrics: Metrics,
+    analyzer: Analyzer,
+    world: World,
+    now: datetime,
+    proxies: Proxies | None = None,
 ) -> dict[Read, Reading]:
     """An answer for every read, all with the age `now`.
 
@@ -52,6 +60,7 @@ def collect(
         reads: in any order; objects are read first, so that traffic can use them.
         world: what is known already; saves lists, and may be empty.
         now: when this collection began.
+        proxies: None where nothing asks them.
     """
     wanted = list(dict.fromkeys(reads))
     sources = Sources(cluster, metrics, world)
@@ -76,7 +85,19 @@ def collect(
                 pass
     for found in _together(wanted, sources):
         keep(found)
+    sources.learn(dict(answers))  # who calls is in the traffic
+    keep(_certificates([read for read in wanted if isinstance(read, Certificates)], proxies, sources, now))
     return answers
+
+
+def _certificates(
+    reads: Sequence[Certificates], proxies: Proxies | None, sources: Sources, now: datetime
+) -> dict[Certificates, Any]:
+    """Proxies are asked one by one, so only where one namespace wants it: many must not cost what many cost."""
+    if len(reads) > 1:
+        why = Unreadable("not asked for several namespaces at once: rollout diagnose NAMESPACE asks")
+        return dict.fromkeys(reads, why)
+    return {read: read_certificates(read, proxies, sources, now) for read in reads}
 
 
 def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, Any]]:

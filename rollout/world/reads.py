@@ -91,6 +91,12 @@ class Analysis(msgspec.Struct, frozen=True):
     namespace: str
 
 
+class Certificates(msgspec.Struct, frozen=True):
+    """What proxies of a namespace and of its callers hold, of a few pods; answered by Certified."""
+
+    namespace: str
+
+
 class ReferencedConfigMaps(msgspec.Struct, frozen=True):
     """ConfigMaps that suspects reference, at most 50: `namespace/name`; answered by a tuple of ConfigMap."""
 
@@ -108,6 +114,7 @@ Read = (
     | Ownership
     | Beside
     | Analysis
+    | Certificates
     | ReferencedConfigMaps
 )
 

@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
-from rollout.diagnosis.certificates import Side, certificates, expected
+from rollout.diagnosis.certificates import certificates
 from rollout.diagnosis.conclusion import conclude
 from rollout.diagnosis.diagnose import of_call
 from rollout.diagnosis.question import Pair, question
-from rollout.diagnosis.secrets import Held, Summary, held, pem, summary
-from rollout.diagnosis.telling import NOBODY, Seen, ask_proxies
+from rollout.diagnosis.telling import NOBODY, NOT_ASKED, Seen, ask_proxies
 from rollout.errors import Outcome, RolloutError
+from rollout.mesh.certificates import Side, expected
+from rollout.mesh.secrets import Held, Summary, held, pem, summary
 from rollout.model.diagnosis import Layer, LayerResult
 from rollout.model.finding import Severity, Status
-from rollout.model.istio import MeshConfig
+from rollout.model.istio import MeshConfig, Mode
 from rollout.model.kubernetes import ConfigMap, Ref
+from rollout.ports import InboundChain
 from rollout.report.diagnosis import diagnosis, diagnosis_json
 from rollout.report.layout import Style
 from tests.diagnosis.makers import NOW, found, peers, pod, service
@@ -254,7 +256,8 @@ class Telling:
 
     def __init__(self, dump: bytes | RolloutError, certs: bytes | RolloutError = b"", logs: Any = ()) -> None:
         """What each call gives."""
-        self.answers = {"dump": dump, "certs": certs, "logs": logs}
+        inbound = dump if isinstance(dump, RolloutError) else (InboundChain(client_certificate=True, tls=True),)
+        self.answers = {"dump": dump, "certs": certs, "logs": logs, "inbound": inbound}
         self.asked: list[str] = []
 
     def _give(self, name: str) -> Any:
@@ -274,6 +277,11 @@ class Telling:
         answer: bytes = self._give("dump")
         return answer
 
+    def inbound(self, pod: Ref) -> tuple[InboundChain, ...]:
+        """The inbound listener's chains."""
+        answer: tuple[InboundChain, ...] = self._give("inbound")
+        return answer
+
     def logs(self, pod: Ref, since: float) -> Iterable[str]:
         """Lines."""
         answer: Iterable[str] = self._give("logs")
@@ -290,11 +298,12 @@ def test_proxies_that_are_asked() -> None:
     whole = Telling(dump, logs=["a line"])
     seen = ask_proxies([SERVER], whole, 60)
     assert isinstance(seen.certificates[ref], Held)
-    assert (["a line"], ["dump", "logs"]) == (seen.logs[ref], whole.asked)
+    assert (["a line"], ["dump", "logs", "inbound"]) == (seen.logs[ref], whole.asked)
+    assert {ref: {0: Mode.STRICT}} == seen.modes
     assert isinstance(ask_proxies([SERVER], Telling(b"junk", certs())).certificates[ref], Summary)
     refused = ask_proxies([SERVER], Telling(FORBIDDEN, FORBIDDEN, FORBIDDEN), 60)
-    assert Seen({ref: FORBIDDEN.problem}, {ref: FORBIDDEN.problem}) == refused
-    assert {ref: "not asked for"} == ask_proxies([SERVER], whole).logs
+    assert Seen({ref: FORBIDDEN.problem}, {ref: FORBIDDEN.problem}, {ref: FORBIDDEN.problem}) == refused
+    assert {ref: NOT_ASKED} == ask_proxies([SERVER], whole).logs
     assert Seen({ref: NOBODY}, {ref: NOBODY}) == ask_proxies([SERVER], None, 60)
 
 

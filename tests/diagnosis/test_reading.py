@@ -11,13 +11,14 @@ import pytest
 
 from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.diagnosis.question import OfPod, Pair, Question, question
-from rollout.diagnosis.reading import ROOT_CERT, read
+from rollout.diagnosis.reading import read
 from rollout.errors import Forbidden, UsageError
 from rollout.lab.api import Store
 from rollout.lab.clock import VirtualClock
 from rollout.lab.server import LabServer
 from rollout.model.istio import MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Namespace, Object, Pod, Service
+from rollout.world.certificates import ROOT_CERT
 from rollout.world.world import KindUnreadable
 from tests.diagnosis.makers import NOW, peers, pod, rule, service, space
 from tests.world.mesh_fakes import FakeCluster

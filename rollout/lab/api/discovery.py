@@ -21,6 +21,7 @@ _SUB_VERBS = {
     "finalize": ["update"],
     "binding": ["create"],
     "log": ["get"],
+    "exec": ["create", "get"],
     "eviction": ["create"],
     "proxy": _PROXY_VERBS,
 }
@@ -29,6 +30,7 @@ _SUB_KINDS = {
     "binding": ("", "", "Binding"),
     "eviction": ("policy", "v1", "Eviction"),
     "proxy": ("", "", "ServiceProxyOptions"),
+    "exec": ("", "", "PodExecOptions"),
 }
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 VERSION: Json = {

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from rollout.lab.api import escalation, listing, logs, protobuf, reviews, subresources, watching, writing
+from rollout.lab.api import exec as execs
 from rollout.lab.api.deleting import delete, success
 from rollout.lab.api.discovery import Discovery
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, compressed, json_answer, yaml_answer
@@ -64,6 +65,7 @@ class Api:
         self.services = services if services is not None else {}
         self.closed: Callable[[], bool] = lambda: False
         self.logs: logs.LogSource = logs.no_logs
+        self.exec: execs.ExecSource = execs.no_programs
         self.watch_second = 1.0  # of real time; tests shorten it
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
@@ -107,6 +109,8 @@ class Api:
             raise method_not_allowed()
         if at.subresource == "log":
             return self._log(request, at, resource)
+        if at.subresource == "exec":
+            return self._exec(request, at, resource, user)
         if resource.verbs == ("create",):
             return self._review(request, at, resource, user)
         if at.subresource in ("scale", "binding", "eviction", "finalize"):
@@ -140,6 +144,16 @@ class Api:
         if pod is None:
             raise writing.missing(resource, at.name)
         return logs.answer(request, pod, self.logs, self.store.now, self.closed)
+
+    def _exec(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
+        if at.verb not in ("get", "create"):
+            raise method_not_allowed()
+        if at.verb == "get":  # since 1.35 the GET of a WebSocket needs both verbs
+            self.authorizer.require(user, replace(at.attributes, verb="create"))
+        pod = self.store.storage.get(resource.key, at.namespace, at.name)
+        if pod is None:
+            raise writing.missing(resource, at.name)
+        return execs.answer(request, pod, self.exec)
 
     def _review(self, request: HttpRequest, at: Route, resource: Resource, user: User) -> HttpAnswer:
         if at.verb != "create" or at.name:

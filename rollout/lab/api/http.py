@@ -6,10 +6,13 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
+
+if TYPE_CHECKING:
+    from rollout.lab.api.websocket import WebSocket
 
 JSON = "application/json"
 
@@ -57,13 +60,14 @@ class HttpRequest:
 
 @dataclass
 class HttpAnswer:
-    """One answer: whole (`body`), or a stream of pieces that ends when the iterator does."""
+    """One answer: whole (`body`), or a stream of pieces that ends when the iterator does, or a 101 (`upgrade`)."""
 
     status: int
     body: bytes = b""
     content_type: str = JSON
     headers: list[tuple[str, str]] = field(default_factory=list)
     stream: Iterator[bytes] | None = None
+    upgrade: Callable[[WebSocket], None] | None = None
 
 
 def json_answer(status: int, document: Any, *, pretty: bool = False) -> HttpAnswer:

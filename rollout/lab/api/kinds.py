@@ -187,7 +187,7 @@ CORE = (
         "pods",
         "po",
         categories=("all",),
-        subresources=("binding", "eviction", "log", "status"),
+        subresources=("binding", "eviction", "exec", "log", "status"),
         generation=True,
         fields=_POD_FIELDS,
     ),

@@ -17,8 +17,9 @@ from heapq import merge
 from itertools import islice
 
 from rollout.lab.mesh.catalog import Catalog, PodView
+from rollout.lab.mesh.debuglog import Ends, debug_lines, failure
 from rollout.lab.mesh.listener import Answer
-from rollout.lab.mesh.outcome import Side, grpc_counts, http_counts
+from rollout.lab.mesh.outcome import Side, denied_counts, grpc_counts, http_counts
 from rollout.lab.mesh.pattern import Pattern
 from rollout.lab.mesh.traffic import Dial, Traffic
 
@@ -114,10 +115,17 @@ class AccessLogs:
         """Write nothing yet."""
         self.form, self._catalog = form, catalog
         self._segments: deque[_Segment] = deque(maxlen=_SEGMENTS)
+        self.debugged = False
+        self.loggers: Callable[[tuple[str, str], int], frozenset[str]] = lambda _pod, _at: frozenset()
+        self.identity: Callable[[PodView], str] = lambda _: ""
+
+    @property
+    def _writes(self) -> bool:
+        return self.debugged or self.form is not Form.OFF
 
     def begin(self, now: int) -> None:
         """Start a segment of time."""
-        if self.form is not Form.OFF:
+        if self._writes:
             self._segments.append(_Segment(now))
 
     def settle(self, now: int) -> None:
@@ -137,7 +145,7 @@ class AccessLogs:
 
     def once(self, traffic: Traffic, dial: Dial, at: int) -> None:
         """Log a connection that ended at this instant."""
-        if self.form is not Form.OFF:
+        if self._writes:
             stretch = Stretch(traffic, dial, _Moment(at), lambda n: n)
             self._segments.append(_Segment(at - 1, at, [stretch]))
 
@@ -164,11 +172,34 @@ class AccessLogs:
                 yield self._written(stretch, side, start, end)
 
     def _written(self, stretch: Stretch, side: Side, start: int, end: int) -> Iterator[tuple[int, str]]:
+        pod = stretch.dial.source if side is Side.SOURCE else stretch.dial.destination
+        assert pod is not None, "a line has a pod that wrote it"
         for at in stretch.moments(start, end):
-            fields = self._fields(stretch, side, at)
-            if fields is None:
-                return
-            yield at, self._line(fields)
+            fields = None if self.form is Form.OFF else self._fields(stretch, side, at)
+            if fields is not None:
+                yield at, self._line(fields)
+            loggers = self.loggers(pod.key, at)
+            if loggers:
+                ends, time = self._ends(stretch, side, at), f"{_moment(at):%Y-%m-%dT%H:%M:%S.%f}Z"
+                yield from (
+                    (at, line) for line in reversed([*debug_lines(stretch.dial, side, ends, loggers, time, at)])
+                )
+
+    def _ends(self, stretch: Stretch, side: Side, at: int) -> Ends:
+        traffic, dial = stretch.traffic, stretch.dial
+        source, end = dial.source, dial.destination
+        mutual = dial.answer is Answer.MUTUAL_TLS and source is not None
+        here = f"{end.ip if end is not None else '-'}:{dial.target.port}"
+        caller = f"{self._address(traffic, dial)}:{_ephemeral(traffic, at)}"
+        return Ends(
+            local=here if side is Side.DESTINATION else caller,
+            remote=caller if side is Side.DESTINATION else here,
+            server_name=_server_name(traffic, dial).removeprefix("-"),
+            identity=self.identity(source) if mutual and source is not None else "",
+            method="POST" if traffic.protocol == "grpc" else "GET",
+            path=traffic.path or f"/{traffic.name}",
+            authority=f"{dial.target.name}.{dial.target.namespace}:{traffic.port}",
+        )
 
     def _line(self, fields: dict[str, str]) -> str:
         if self.form is Form.TEXT:
@@ -182,6 +213,8 @@ class AccessLogs:
         blank = dict.fromkeys(_FIELDS, "-") | dict.fromkeys(_NUMBERS, "0")
         blank["start_time"] = f"{_moment(at):%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
         if dial.answer in (Answer.HANGS, Answer.NO_CERTIFICATE):
+            return None
+        if side is Side.DESTINATION and dial.refusal is not None:
             return None
         if side is Side.SOURCE:
             return blank | self._outbound(traffic, dial, at)
@@ -230,7 +263,10 @@ class AccessLogs:
                 "duration": str(traffic.lasts),
             }
         table = grpc_counts if traffic.protocol == "grpc" else http_counts
-        count = next((c for c in table(dial.answer, dial.hello) if c.side is side), None)
+        counts = table(dial.answer, dial.hello)
+        if dial.verdict is not None and not dial.verdict.allowed:
+            counts = denied_counts(traffic.protocol, mutual=dial.answer is Answer.MUTUAL_TLS)
+        count = next((c for c in counts if c.side is side), None)
         served = dial.served
         return {
             "method": "POST" if traffic.protocol == "grpc" else "GET",
@@ -238,7 +274,8 @@ class AccessLogs:
             "protocol": "HTTP/2" if traffic.protocol == "grpc" else "HTTP/1.1",
             "response_code": count.code if count is not None else "0",
             "response_flags": count.flags if count is not None else "-",
-            "response_code_details": "via_upstream" if served else "upstream_reset_before_response_started",
+            "response_code_details": _details(dial, side),
+            "upstream_transport_failure_reason": failure(dial, side).replace(" ", "_") or "-",
             "bytes_sent": str(traffic.bytes),
             "duration": str(traffic.lasts),
             "upstream_service_time": str(traffic.lasts) if served else "-",
@@ -277,6 +314,20 @@ def _server_name(traffic: Traffic, dial: Dial) -> str:
     if dial.hello.istio_alpn:
         return f"outbound_.{traffic.port}_._.{host}.cluster.local"
     return host if dial.hello.tls else "-"
+
+
+def _details(dial: Dial, side: Side) -> str:
+    """RESPONSE_CODE_DETAILS; blanks are underscores there (observed.md i)."""
+    if dial.verdict is not None and not dial.verdict.allowed:
+        denied = f"rbac_access_denied_matched_policy[{dial.verdict.policy}]"
+        return denied if side is Side.DESTINATION else "via_upstream"
+    if dial.served:
+        return "via_upstream"
+    reset = "upstream_reset_before_response_started"
+    if dial.answer is Answer.SERVER_REFUSES:
+        return f"{reset}{{connection_termination}}"
+    reason = failure(dial, side).replace(" ", "_")
+    return f"{reset}{{remote_connection_failure|{reason}}}" if reason else reset
 
 
 def _ephemeral(traffic: Traffic, at: int) -> int:

@@ -17,6 +17,7 @@ Object = Mapping[str, Any]
 
 _HTTP = {"http", "http2", "grpc", "grpc-web", "h2c", "kubernetes.io/h2c", "kubernetes.io/ws"}
 _TCP = {"tcp", "tls", "https", "mongo", "mysql", "redis", "kubernetes.io/wss"}
+_HEALTH = "/grpc.health.v1.Health/Check"
 _WELL_KNOWN_TCP = {25, 53, 3306, 27017}
 
 
@@ -30,6 +31,7 @@ class Probe:
     port: int
     period: int
     threshold: int
+    path: str = "/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,7 @@ def _probes(container: Object) -> Iterator[Probe]:
             port=port if isinstance(port, int) else named.get(port, 0),
             period=int(probe.get("periodSeconds") or 10) * 1000,
             threshold=int(probe.get("failureThreshold") or 3),
+            path=str((probe[how] or {}).get("path") or "/") if how == "httpGet" else _HEALTH,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from rollout.lab.mesh.catalog import Catalog, PodView, Probe
@@ -60,7 +61,7 @@ class Kubelet:
 
     def refused(self, pod: PodView) -> list[Probe]:
         """The pod's probes that its proxy refuses."""
-        return [p for p in _through_proxy(pod) if self._answer(pod, p) not in (None, Answer.PLAIN)]
+        return [p for p in _through_proxy(pod) if not self._dial(pod, p).served]
 
     def look(self, pod: PodView, now: int) -> None:
         """A pod's listener changed: probes may fail, or work again."""
@@ -85,18 +86,11 @@ class Kubelet:
             if not pod.running or not pod.proxied:
                 continue
             for probe in _through_proxy(pod):
-                answer = self._answer(pod, probe)
-                if answer in (Answer.PLAIN, Answer.NO_CHAIN):
-                    self._count(pod, probe, answer, start)
+                dial = self._dial(pod, probe)
+                if dial.answer in (Answer.PLAIN, Answer.NO_CHAIN):
+                    self._count(self._traffic(pod, probe), dial, Every(probe.period, pod.started), start)
 
-    def _count(self, pod: PodView, probe: Probe, answer: Answer, start: int) -> None:
-        service = next((s for s in self._catalog.services() if s.selects(pod)), None)
-        declared = probe.port in self._catalog.declared(pod)
-        target = Target(pod.namespace, service.name if service else "unknown", probe.port, declared)
-        service_of = (pod.namespace, target.name)
-        traffic = Traffic("probe", None, service_of, probe.port, "kubelet", protocol=_protocol(probe), lasts=1)
-        dial = Dial(None, pod, target, PLAINTEXT, answer)
-        pattern = Every(probe.period, pod.started)
+    def _count(self, traffic: Traffic, dial: Dial, pattern: Every, start: int) -> None:
         self._network.logged(traffic, dial, pattern, lambda n: n)
         counted = Counted(pattern, start)
         for count in self._network.counts(traffic, dial):
@@ -105,8 +99,19 @@ class Kubelet:
                 meter, labels = place
                 meter.requests(labels, counted, lambda n: n, 1.0)
 
-    def _answer(self, pod: PodView, probe: Probe) -> Answer | None:
-        return self._network.reach(pod, probe.port, PLAINTEXT, "http")
+    def _traffic(self, pod: PodView, probe: Probe) -> Traffic:
+        service = next((s.name for s in self._catalog.services() if s.selects(pod)), "unknown")
+        place, protocol = (pod.namespace, service), _protocol(probe)
+        return Traffic("probe", None, place, probe.port, "kubelet", protocol=protocol, lasts=1, path=probe.path)
+
+    def _dial(self, pod: PodView, probe: Probe) -> Dial:
+        """How the listener answers, and what AuthorizationPolicies say of it."""
+        traffic = self._traffic(pod, probe)
+        declared = probe.port in self._catalog.declared(pod)
+        target = Target(pod.namespace, traffic.service[1], probe.port, declared)
+        answer = self._network.reach(pod, probe.port, PLAINTEXT, "http")
+        dial = Dial(None, pod, target, PLAINTEXT, answer)
+        return replace(dial, verdict=self._network.decided(traffic, dial)) if answer is Answer.PLAIN else dial
 
     def _event(self, pod: PodView, probe: Probe, now: int) -> None:
         if pod.key not in self._failing:
@@ -114,6 +119,8 @@ class Kubelet:
         role = probe.role.removesuffix("Probe").capitalize()
         name = f"{pod.name}.{now:x}.{probe.role[0]}"
         text = f'Get "http://{pod.ip}:{probe.port}/": read tcp {pod.ip}:{probe.port}: read: connection reset by peer'
+        if self._dial(pod, probe).verdict is not None:
+            text = f"{'HTTP' if probe.how == 'httpGet' else 'gRPC'} probe failed with statuscode: 403"
         self._store.create(
             {
                 "apiVersion": "v1",

@@ -81,6 +81,8 @@ class Answer(StrEnum):
     PLAIN = "served without mesh TLS"
     NO_CHAIN = "no filter chain matches: closed"
     NO_CERTIFICATE = "handshake refused: no client certificate"
+    CLIENT_REFUSES = "handshake refused: the client does not accept the server's certificate"
+    SERVER_REFUSES = "handshake refused: the server does not accept the client's certificate"
     TLS_TO_PLAINTEXT = "TLS bytes reach a plaintext reader"
     HANGS = "neither served nor refused"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rollout.lab.mesh.labels import Labels
 from rollout.lab.mesh.pattern import Pattern
@@ -125,6 +125,11 @@ class Meter:
         for bound in (*BUCKETS, math.inf):
             le = "+Inf" if bound == math.inf else f"{bound:g}"
             self.counter(f"{duration}_bucket", (*labels, ("le", le))).base += number if latency <= bound else 0
+
+    def values(self, now: int) -> Iterator[tuple[str, Labels, float]]:
+        """Name, labels and value of each counter, as a scrape would see them now."""
+        for (name, labels), counter in list(self._counters.items()):
+            yield name, labels, _sum(counter.base, counter.adds)((now,))[0]
 
     def record(self, grid: range) -> None:
         """Record these scrapes of all counters."""

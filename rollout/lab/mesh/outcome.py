@@ -54,9 +54,11 @@ def http_counts(answer: Answer | str | None, hello: Hello) -> tuple[Count, ...]:
             return Count(_S, "200", mutual=True), Count(_D, "200", mutual=True)
         case Answer.PLAIN:
             return Count(_S, "200"), Count(_D, "200")
+        case Answer.CLIENT_REFUSES:
+            return (Count(_S, "503", "URX,UF", reached=False),)
         case Answer.NO_CHAIN if hello.tls:
             return (Count(_S, "503", "URX,UF", reached=False),)
-        case Answer.NO_CHAIN | Answer.NO_CERTIFICATE:
+        case Answer.NO_CHAIN | Answer.NO_CERTIFICATE | Answer.SERVER_REFUSES:
             return (Count(_S, "503", "UC", reached=False),)
         case Answer.TLS_TO_PLAINTEXT:
             return Count(_S, "503", "URX,UF", reached=False), Count(_D, "400", "DPE", reached=False, times=3)
@@ -94,11 +96,13 @@ def tcp_counts(answer: Answer | str | None, hello: Hello) -> tuple[Count, ...]:
             return Count(_S, mutual=True), Count(_D, mutual=True)
         case Answer.PLAIN:
             return Count(_S), Count(_D, reached=False)
+        case Answer.CLIENT_REFUSES:
+            return (Count(_S, flags="UF,URX", reached=False, opened=False),)
         case Answer.NO_CHAIN if hello.tls:
             return (Count(_S, flags="UF,URX", reached=False, opened=False),)
         case Answer.NO_CHAIN:
             return Count(_S, closed=False, reached=False), Count(_S, flags="UR", opened=False, reached=False)
-        case Answer.NO_CERTIFICATE:
+        case Answer.NO_CERTIFICATE | Answer.SERVER_REFUSES:
             return Count(_S, reached=False), Count(_D, reached=False, opened=False)
         case Answer.TLS_TO_PLAINTEXT:
             return Count(_S, flags="UF,URX", reached=False, opened=False), Count(_D, reached=False)
@@ -108,6 +112,14 @@ def tcp_counts(answer: Answer | str | None, hello: Hello) -> tuple[Count, ...]:
             return (Count(_S, flags="UF,URX", reached=False, opened=False),) if hello.tls else (Count(_S),)
         case _:
             return (Count(_S, flags="UH", reached=False, opened=False),)
+
+
+def denied_counts(protocol: str, *, mutual: bool) -> tuple[Count, ...]:
+    """What a call moves that an AuthorizationPolicy denies: 403, gRPC PERMISSION_DENIED, or a TCP connection closed."""
+    if protocol == "tcp":
+        return Count(_S, mutual=mutual), Count(_D, mutual=mutual, reached=mutual)
+    code, grpc = ("200", "7") if protocol == "grpc" else ("403", "")
+    return Count(_S, code, grpc=grpc, mutual=mutual), Count(_D, code, grpc=grpc, mutual=mutual)
 
 
 CUT_REQUEST = (Count(_S, "503", "UC", mutual=True), Count(_D, "0", "DC", mutual=True))

@@ -30,7 +30,7 @@ class OutsideEvent:
     Attributes:
         acts: what is done, by key of the file, in the file's order.
         after_flip: milliseconds after the lab saw a namespace's pods begin to require mutual TLS.
-        at: milliseconds after the lab's start.
+        at: milliseconds after the lab's start; before it when negative.
         on_write: kind, and optionally namespace, name and manager, of a write that sets it off.
         delay: milliseconds after that write.
         named: fired by `Lab.fire(name)`.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rollout.lab.mesh.catalog import PodView
 from rollout.lab.mesh.labels import Labels
 from rollout.lab.mesh.listener import Answer, Drain, Hello, Listener, Update, answer, compare
+from rollout.lab.mesh.loggers import Levels
 from rollout.lab.mesh.meter import Meter
 
 _LISTENERS = "envoy_listener_manager"
@@ -32,6 +33,7 @@ class Proxy:
     Attributes:
         stuck: it gets no updates (its connection to istiod hangs).
         rejecting: it refuses every update and goes on with what it has.
+        levels: of its loggers.
     """
 
     def __init__(self, pod: PodView, meter: Meter, version: str) -> None:
@@ -41,7 +43,9 @@ class Proxy:
         self.draining: list[Draining] = []
         self.stuck = False
         self.rejecting = False
+        self.levels = Levels()
         self.started = pod.started
+        self._drained: list[Draining] = []
         self.boot()
 
     def boot(self) -> None:
@@ -80,7 +84,14 @@ class Proxy:
     def finish(self, draining: Draining) -> None:
         """The drain is over."""
         self.draining.remove(draining)
+        self._drained.append(draining)
         self._gauges()
+
+    def renewed(self, port: int) -> int:
+        """When all connections on a port were last made anew: at the start, or when a drain ended."""
+        listener = self.listener
+        ends = [d.until for d in self._drained if listener is not None and d.concerns(port, listener)]
+        return max([self.started, *ends])
 
     def answer(self, port: int, hello: Hello, *, http: bool) -> Answer:
         """Let a connection match the listener in force."""

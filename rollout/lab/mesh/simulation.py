@@ -20,6 +20,7 @@ from rollout.lab.mesh.catalog import Catalog, PodView
 from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.controllers import STARTUP, Controllers
 from rollout.lab.mesh.flow import Flow
+from rollout.lab.mesh.identity import SINCE, Identities
 from rollout.lab.mesh.istiod import Istiod
 from rollout.lab.mesh.kubelet import Kubelet
 from rollout.lab.mesh.longlived import LongLived
@@ -75,6 +76,8 @@ class Simulation:
         )
         self.network = Network(self.catalog, self.istiod, self.proxies)
         self.access = self.network.access = AccessLogs(self.settings.access_log, self.catalog)
+        self.access.loggers = lambda pod, at: self.proxies[pod].levels.debug(at) if pod in self.proxies else frozenset()
+        self.network.now = lambda: self.now
         self.controllers = Controllers(store, self.catalog, self.schedule, self._job_fails, self.settings.version)
         self.kubelet = Kubelet(store, self.catalog, self.network, self.schedule, self.controllers.ready)
         self.scraper = Scraper(self.storage, self.settings.scrape_interval)
@@ -151,6 +154,17 @@ class Simulation:
             finally:
                 self._working = None
 
+    def take_identities(self, identities: Identities) -> None:
+        """Proxies have certificates from now on; each flaw is noticed when it begins."""
+        self.network.identities = identities
+        self.access.identity = lambda pod: identities.seen(pod, self.now)
+        for flaw in identities.flaws.values():
+            self.schedule(identities.present - SINCE[flaw], lambda _: None)
+
+    def raised(self) -> None:
+        """A logger is at debug: what happens is kept from now on, to be written when somebody reads."""
+        self.access.debugged = True
+
     def written_by(self, pod: tuple[str, str], since: datetime | None) -> list[tuple[datetime, str]]:
         """What a pod's proxy has written to its access log, as far as it is kept; oldest first."""
         with self._lock:
@@ -212,8 +226,15 @@ class Simulation:
             self.istiod.push(self.now, None if everywhere else [namespace])
             if kind == "PeerAuthentication":
                 self._look_for_flips()
+        elif kind == "AuthorizationPolicy":
+            self.schedule(self.now + self.settings.delay[1], self._look_at_probes)
         elif event != "DELETED":
             self.controllers.changed(obj, before, self.now)
+
+    def _look_at_probes(self, now: int) -> None:
+        """Policies decide on probes, too."""
+        for proxy in list(self.proxies.values()):
+            self.kubelet.look(proxy.pod, now)
 
     def watch_for_flips(self) -> None:
         """From now on tell `flip_seen` of namespaces that begin to require mutual TLS."""

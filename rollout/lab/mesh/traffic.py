@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from rollout.lab.mesh import rbac
 from rollout.lab.mesh.catalog import Catalog, PodView
+from rollout.lab.mesh.identity import Identities, Refusal, Refuser
 from rollout.lab.mesh.istiod import Istiod
 from rollout.lab.mesh.labels import Labels, Target, call_labels
 from rollout.lab.mesh.listener import APP_TLS, PLAINTEXT, Answer, Hello
 from rollout.lab.mesh.meter import Meter
-from rollout.lab.mesh.outcome import UNHEALTHY, Count, Side, grpc_counts, http_counts, tcp_counts
+from rollout.lab.mesh.outcome import UNHEALTHY, Count, Side, denied_counts, grpc_counts, http_counts, tcp_counts
 from rollout.lab.mesh.pattern import Daily, Every, Pattern, Rate
 from rollout.lab.mesh.proxy import Proxy
 
@@ -41,6 +43,7 @@ class Traffic:
         own_tls: a caller without sidecar speaks TLS of its own.
         waits: the server speaks first, or the caller stays silent.
         address: of a caller without pods, as the server sees it.
+        path: of its requests.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Traffic:
     own_tls: bool = False
     waits: bool = False
     address: str = ""
+    path: str = ""
 
     def pattern(self, origin: int, seed: int) -> Pattern:
         """Its rhythm, for callers other than Jobs."""
@@ -76,17 +80,24 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """One way a connection of an edge ends: between these pods, with this hello, answered so."""
+    """One way a connection of an edge ends: between these pods, with this hello, answered so.
+
+    `refusal`: why a handshake of the mesh failed; `verdict`: of AuthorizationPolicies, None where none selects the pod.
+    """
 
     source: PodView | None
     destination: PodView | None
     target: Target
     hello: Hello
     answer: Answer | str | None
+    refusal: Refusal | None = None
+    verdict: rbac.Verdict | None = None
 
     @property
     def served(self) -> bool:
         """Whether the application answers."""
+        if self.verdict is not None and not self.verdict.allowed:
+            return False
         if self.answer is None:
             return not self.hello.tls
         return self.answer in (Answer.MUTUAL_TLS, Answer.PLAIN)
@@ -99,6 +110,8 @@ class Network:
         """Read the world from these."""
         self.catalog, self.istiod, self.proxies = catalog, istiod, proxies
         self.access: AccessLogs | None = None
+        self.identities: Identities | None = None
+        self.now: Callable[[], int] = lambda: 0
 
     def sources(self, traffic: Traffic) -> list[PodView | None]:
         """The pods that call; one None for a caller that is no pod."""
@@ -135,7 +148,48 @@ class Network:
             hello = APP_TLS if traffic.own_tls else PLAINTEXT
         if traffic.waits:
             hello = replace(hello, waits=True)
-        return Dial(source, destination, target, hello, self.reach(destination, inside, hello, traffic.protocol))
+        answer = self.reach(destination, inside, hello, traffic.protocol)
+        made = Dial(source, destination, target, hello, answer)
+        if answer is Answer.MUTUAL_TLS and source is not None:
+            made = self._shaken(traffic, made, source, destination)
+        if made.answer in (Answer.MUTUAL_TLS, Answer.PLAIN):
+            made = replace(made, verdict=self.decided(traffic, made))
+        return made
+
+    def decided(self, traffic: Traffic, dial: Dial) -> rbac.Verdict | None:
+        """What the AuthorizationPolicies at the destination say of a call."""
+        pod, source = dial.destination, dial.source
+        assert pod is not None, "who answers decides"
+        policies = self.catalog.objects("AuthorizationPolicy")
+        found = rbac.selecting(policies, self.istiod.clients.config.root, pod.namespace, pod.labels) if policies else []
+        if not found or dial.target.port in pod.uncaptured:
+            return None
+        principal = ""
+        if source is not None and self.identities is not None and dial.answer is Answer.MUTUAL_TLS:
+            principal = self.identities.seen(source, self.now()).removeprefix("spiffe://")
+        call = rbac.Call(
+            port=dial.target.port,
+            address=source.ip if source is not None else traffic.address,
+            principal=principal,
+            http=traffic.protocol != "tcp" and not (dial.hello.tls and dial.answer is Answer.PLAIN),
+            method="POST" if traffic.protocol == "grpc" else "GET",
+            path=traffic.path or f"/{traffic.name}",
+            host=f"{dial.target.name}.{dial.target.namespace}:{traffic.port}",
+        )
+        return rbac.decide(found, call)
+
+    def _shaken(self, traffic: Traffic, dial: Dial, client: PodView, server: PodView) -> Dial:
+        """Let both ends look at the other's certificate, when the connection was made: pooled ones are older."""
+        if self.identities is None:
+            return dial
+        made = self.now()
+        if traffic.protocol != "tcp" and not traffic.connections:
+            made = max(client.started, self.proxies[server.key].renewed(dial.target.port))
+        refusal = self.identities.refusal(client, server, made)
+        if refusal is None:
+            return dial
+        by_client = refusal.by is Refuser.CLIENT
+        return replace(dial, answer=Answer.CLIENT_REFUSES if by_client else Answer.SERVER_REFUSES, refusal=refusal)
 
     def reach(self, pod: PodView, port: int, hello: Hello, protocol: str) -> Answer | None:
         """The answer at a pod's port; None where no proxy stands before it."""
@@ -146,6 +200,8 @@ class Network:
 
     def counts(self, traffic: Traffic, dial: Dial) -> tuple[Count, ...]:
         """The lines of the outcome table for one call."""
+        if dial.verdict is not None and not dial.verdict.allowed:
+            return denied_counts(traffic.protocol, mutual=dial.answer is Answer.MUTUAL_TLS)
         table = {"tcp": tcp_counts, "grpc": grpc_counts}.get(traffic.protocol, http_counts)
         return table(dial.answer, dial.hello)
 

@@ -46,7 +46,7 @@ UNSERVED_GROUPS = _words(
 )
 UNSERVED = _words(
     "bindings componentstatuses limitranges persistentvolumeclaims persistentvolumes podtemplates",
-    "replicationcontrollers resourcequotas nodes/proxy pods/attach pods/ephemeralcontainers pods/exec",
+    "replicationcontrollers resourcequotas nodes/proxy pods/attach pods/ephemeralcontainers",
     "pods/portforward pods/proxy pods/resize serviceaccounts/token controllerrevisions tokenreviews ingressclasses",
     "ipaddresses servicecidrs mutatingadmissionpolicies mutatingadmissionpolicybindings validatingadmissionpolicies",
     "validatingadmissionpolicybindings proxyconfigs",
