@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.outcome.exit_code
     except KeyboardInterrupt:
         return Outcome.INTERRUPTED.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # of a command that only tells; whoever reads its code must not take it for a yes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Outcome.DONE.exit_code
+        return Outcome.INTERRUPTED.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence and a file instead of a traceback
         return _bug(error)
     return code

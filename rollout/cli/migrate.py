@@ -169,7 +169,7 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     end = worst([run.result for run in runs if run.result])
     screen.close()
     if args.output == "json":
-        sys.stdout.write(json.dumps(batch_json(runs, screen.again), indent=1) + "\n")
+        screen.data(json.dumps(batch_json(runs, screen.again), indent=1) + "\n")
         return end.exit_code
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:

@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TextIO
 
@@ -91,6 +92,7 @@ class Screen:
         self._beat: datetime | None = None
         self._beaten: tuple[object, ...] = ()
         self._told: set[str] = set()
+        self._mute = False
         self.named = False
 
     @property
@@ -110,14 +112,36 @@ class Screen:
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""
         lines = list(lines)
-        if not lines:
+        if not lines or self._mute:
             return
-        if self._live is not None and self._together:
-            self._live.print(lines)
-            return
-        for line in lines:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        try:
+            if self._live is not None and self._together:
+                self._live.print(lines)
+                return
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+        except OSError as error:
+            self._muted(error, self._stream)
+
+    def data(self, text: str) -> None:
+        """What a program reads, on stdout; the exit code stays the run's where nobody reads any more."""
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError as error:
+            self._muted(error, sys.stdout)
+
+    def _muted(self, error: OSError, stream: TextIO) -> None:
+        """A reader that left, a full disk: the run must not end with it, least of all between a flip and its watch."""
+        if stream is self._stream:
+            self._mute, self._live = True, None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        with suppress(OSError, ValueError):  # what is still buffered must not fail at the end of the process
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"rollout: the output cannot be written ({error.strerror or error}); the work goes on\n")
+            sys.stderr.flush()
 
     def close(self) -> None:
         """Leave nothing behind but the lines that stay."""
@@ -170,14 +194,17 @@ class Screen:
 
     def waiting(self, runs: Iterable[Run], why: Iterable[str], now: datetime) -> None:
         """The block on a terminal; elsewhere a heartbeat."""
-        if self._quiet:
+        if self._quiet or self._mute:
             return
         for run, reason in zip(runs, why, strict=False):
             old = self._runs.get(run.id) or tree.Shown(run)
             self._runs[run.id] = msgspec.structs.replace(old, run=run, why="" if reason == _SAMPLE else reason)
         self._now = now
         if self._live is not None:
-            self._live.draw(self._block)
+            try:
+                self._live.draw(self._block)
+            except OSError as error:
+                self._muted(error, self._stream)
         elif any(not one.run.ended for one in self._runs.values()):
             self._beating(list(self._runs.values()), now)
 
