@@ -19,6 +19,7 @@ from rollout.record.events import ProofKind, Proven
 
 #: The scenario that needs the check, and the check's words that it expects.
 GUARDED_BY = {
+    "certificates": "expired-certificate",
     "injection": "missing-sidecar",
     "effective-mode": "oldest-policy-wins",
     "plaintext-callers": "legacy-caller",
