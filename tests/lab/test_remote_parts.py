@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from rollout.errors import UsageError
+from rollout.errors import ClusterError, UsageError
 from rollout.lab.api import ApiError, Kinds
 from rollout.lab.api.kinds import CORE
 from rollout.lab.lab import Lab
@@ -20,6 +21,7 @@ from rollout.lab.mesh.manifests import cluster_objects
 from rollout.lab.remote import Remote, RemoteStore
 from rollout.lab.remote.policies import conditions, enforce, policy_documents
 from rollout.lab.remote.served import serve, served_versions
+from rollout.lab.scenario import SHIPPED
 from tests.lab.standin import StandIn
 
 Json = dict[str, Any]
@@ -283,6 +285,28 @@ def test_a_scenarios_user_needs_credentials(standin: StandIn, tmp_path: Path) ->
     """Said before anything is written."""
     with pytest.raises(UsageError, match="no credentials for the scenario's user platform"):
         Lab.start("no-right-to-undo", api=standin.kubeconfig(tmp_path))
+    assert 4 == len(standin.objects())
+
+
+def test_a_server_that_is_gone_is_said(tmp_path: Path) -> None:
+    """At the start, and at the end: a sentence with its address, no traceback."""
+    with StandIn() as server:
+        access = server.kubeconfig(tmp_path)
+        store = RemoteStore(Remote.of_kubeconfig(access), lambda: NOW)
+    with pytest.raises(ClusterError, match=r"not emptied: .*refused"):
+        store.leave()
+    with pytest.raises(ClusterError, match=r"does not take the scenario: .*refused"):
+        Lab.start("no-traffic", api=access)
+
+
+def test_a_scenario_that_the_server_refuses_leaves_nothing(standin: StandIn, tmp_path: Path) -> None:
+    """What was written until then is taken away."""
+    scenario = yaml.safe_load((SHIPPED / "no-traffic.yaml").read_text(encoding="utf-8"))
+    scenario["manifests"] = [policy("default", "STRICTEST")]
+    scenario["manifests"][0]["metadata"]["namespace"] = "attic"
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    with pytest.raises(ClusterError, match=r"does not take the scenario: .*STRICTEST"):
+        Lab.start(tmp_path / "bad.yaml", api=standin.kubeconfig(tmp_path))
     assert 4 == len(standin.objects())
 
 
