@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -326,6 +327,7 @@ def test_a_lab_on_another_server_says_where_the_api_is(standin: StandIn, tmp_pat
     assert 4 == len(standin.objects())
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl binary, which makes the certificate")
 def test_a_kubeconfig_with_files_becomes_one_with_data(tmp_path: Path) -> None:
     """So that it may be handed on; a token in a file as well."""
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
