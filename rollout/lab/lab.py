@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rollout.errors import UsageError
-from rollout.lab.api import ADMIN, User
+from rollout.errors import ClusterError, UsageError
+from rollout.lab.api import ADMIN, ApiError, User
 from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
@@ -29,7 +30,7 @@ from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
 from rollout.lab.prometheus import Prometheus
-from rollout.lab.remote import Remote, RemoteStore
+from rollout.lab.remote import NO_ANSWER, Remote, RemoteStore
 from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
 from rollout.lab.server import LabServer
 
@@ -79,6 +80,7 @@ class Lab:
 
         Raises:
             UsageError: no such URL; an API server that is in use, or lacks what the scenario needs.
+            ClusterError: an API server that does not answer, or refuses an object.
         """
         self.scenario = scenario
         self._seed, self._evaluates = seed, prometheus
@@ -89,8 +91,11 @@ class Lab:
         self.faults = Faults()
         try:
             self._begin(start, api)
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            with suppress(ClusterError):
+                self._leave()
+            if api is not None and isinstance(error, (*NO_ANSWER, ApiError)):
+                raise _not_taken(error, api) from error
             raise
         self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
         self._clock.on_advance = self._advance
@@ -149,6 +154,7 @@ class Lab:
 
         Raises:
             UsageError: no such scenario, or not a valid one; no such URL; no such kubeconfig, or a server in use.
+            ClusterError: an API server that does not answer, or refuses an object.
         """
         read = load_scenario(scenario)
         remote = Remote.of_kubeconfig(api) if api else None
@@ -386,6 +392,11 @@ class Lab:
                 container = obj["spec"]["template"]["spec"]["containers"][0]
                 container.update(name="discovery", image=f"docker.io/istio/pilot:{self.scenario.version}")
             self.cluster.create(obj, created=_moment(begin - workload.age))
+
+
+def _not_taken(error: Exception, api: Remote) -> ClusterError:
+    said = f"the API server does not take the scenario: {type(error).__name__}: {error}"
+    return ClusterError(said, where=api.url, next="is it up, and its kubeconfig an administrator's?")
 
 
 def _namespace(name: str, value: Mapping[str, Any]) -> dict[str, Any]:

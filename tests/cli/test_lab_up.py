@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from rollout.cli import main
+from tests.lab.standin import StandIn
 
 QUICK = str(Path(__file__).parents[1] / "lifecycle" / "quick.yaml")
 KUBECTL = shutil.which("kubectl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -144,6 +145,25 @@ def test_another_rollout_migrates_on_it(
         assert main(["migrate", target, "--yes", "--playbook", QUICK, "--lab", lab.url]) == 0
         policies = json.loads(lab.kubectl("get", "pa", "-n", target, "-o", "json").stdout)["items"]
         assert [policy["spec"]["mtls"]["mode"] for policy in policies] == ["STRICT"]
+
+
+def test_the_objects_may_be_on_another_api_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kubeconfig is that server's, another `rollout` is sent there, and it is left empty."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with StandIn() as server:
+        with up("healthy", "--api", str(server.kubeconfig(tmp_path))) as lab:
+            assert lab.url == server.server.url
+            assert json.loads(lab.kubeconfig.read_text())["clusters"][0]["cluster"]["server"] == server.server.url
+            line = re.search(r"rollout     rollout (plan .*)", lab.said)
+            assert line is not None
+            assert main([*line[1].split(), "--playbook", QUICK]) == 0, capsys.readouterr().out
+            assert {write.user for write in server.store.writes if write.dry_run} == {"admin"}
+            lab.process.send_signal(signal.SIGINT)
+            lab.process.communicate(timeout=60)
+            assert lab.process.returncode == 0
+        assert 4 == len(server.objects())
 
 
 def test_where_the_kubeconfig_goes(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from rollout.errors import UsageError
+from rollout.errors import ClusterError, UsageError
 from rollout.lab.api import ApiError, Kinds
 from rollout.lab.api.kinds import CORE
 from rollout.lab.lab import Lab
@@ -20,6 +22,7 @@ from rollout.lab.mesh.manifests import cluster_objects
 from rollout.lab.remote import Remote, RemoteStore
 from rollout.lab.remote.policies import conditions, enforce, policy_documents
 from rollout.lab.remote.served import serve, served_versions
+from rollout.lab.scenario import SHIPPED
 from tests.lab.standin import StandIn
 
 Json = dict[str, Any]
@@ -286,6 +289,28 @@ def test_a_scenarios_user_needs_credentials(standin: StandIn, tmp_path: Path) ->
     assert 4 == len(standin.objects())
 
 
+def test_a_server_that_is_gone_is_said(tmp_path: Path) -> None:
+    """At the start, and at the end: a sentence with its address, no traceback."""
+    with StandIn() as server:
+        access = server.kubeconfig(tmp_path)
+        store = RemoteStore(Remote.of_kubeconfig(access), lambda: NOW)
+    with pytest.raises(ClusterError, match=r"not emptied: .*refused"):
+        store.leave()
+    with pytest.raises(ClusterError, match=r"does not take the scenario: .*refused"):
+        Lab.start("no-traffic", api=access)
+
+
+def test_a_scenario_that_the_server_refuses_leaves_nothing(standin: StandIn, tmp_path: Path) -> None:
+    """What was written until then is taken away."""
+    scenario = yaml.safe_load((SHIPPED / "no-traffic.yaml").read_text(encoding="utf-8"))
+    scenario["manifests"] = [policy("default", "STRICTEST")]
+    scenario["manifests"][0]["metadata"]["namespace"] = "attic"
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    with pytest.raises(ClusterError, match=r"does not take the scenario: .*STRICTEST"):
+        Lab.start(tmp_path / "bad.yaml", api=standin.kubeconfig(tmp_path))
+    assert 4 == len(standin.objects())
+
+
 def test_a_lab_on_another_server_says_where_the_api_is(standin: StandIn, tmp_path: Path) -> None:
     """Its own socket has time and Prometheus; a request for objects is told, not answered."""
     with Lab.start("no-traffic", api=standin.kubeconfig(tmp_path)) as lab:
@@ -302,6 +327,7 @@ def test_a_lab_on_another_server_says_where_the_api_is(standin: StandIn, tmp_pat
     assert 4 == len(standin.objects())
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl binary, which makes the certificate")
 def test_a_kubeconfig_with_files_becomes_one_with_data(tmp_path: Path) -> None:
     """So that it may be handed on; a token in a file as well."""
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",

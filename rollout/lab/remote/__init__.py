@@ -6,7 +6,7 @@ is about to pass. No webhook of a scenario is ever called there (nothing listens
 stored with a condition that is never true.
 """
 
-from rollout.lab.remote.connection import Remote
+from rollout.lab.remote.connection import NO_ANSWER, Remote
 from rollout.lab.remote.store import RemoteStore
 
-__all__ = ["Remote", "RemoteStore"]
+__all__ = ["NO_ANSWER", "Remote", "RemoteStore"]

@@ -21,6 +21,8 @@ from rollout.lab.api.status import ApiError
 
 Json = dict[str, Any]
 
+NO_ANSWER = (OSError, http.client.HTTPException)
+"""What `Remote.ask` raises where there is none."""
 _TIMEOUT = 60.0
 _BROKEN = (ConnectionError, http.client.RemoteDisconnected, http.client.CannotSendRequest)
 

@@ -13,6 +13,7 @@ from rollout.lab.api.kinds import Resource
 from rollout.lab.api.status import ApiError
 from rollout.lab.remote.connection import Remote
 from rollout.lab.remote.paths import path_of
+from rollout.lab.remote.tidy import missing_is_fine
 
 Json = dict[str, Any]
 
@@ -115,6 +116,13 @@ def enforce(
                 f"the API server does not enforce the policy {name}", limit=f"{_PATIENCE:.0f} s", where=remote.url
             )
         sleep(0.1)
+
+
+def withdraw(remote: Remote, name: str) -> None:
+    """Take a policy away again."""
+    for plural in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+        with missing_is_fine():
+            remote.ask("DELETE", f"{GROUP}/{plural}/{name}")
 
 
 def _refused(remote: Remote, resource: Resource, rule: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _PATIENCE = 30.0
+_TRIES = 5
 _NOT_YET = (404, 429, 503)
 
 
@@ -87,6 +88,18 @@ def _group_versions(remote: Remote, group: str) -> list[str]:
 
 
 def _define(remote: Remote, resource: Resource) -> None:
+    """Create the definition, or change its versions; somebody else (its controller) may write between two tries."""
+    for attempt in range(_TRIES):
+        try:
+            _defined(remote, resource)
+        except ApiError as error:
+            if error.code != 409 or attempt == _TRIES - 1:
+                raise
+        else:
+            return
+
+
+def _defined(remote: Remote, resource: Resource) -> None:
     name = f"{resource.plural}.{resource.group}"
     try:
         found = remote.ask("GET", f"{_CRDS}/{name}")

@@ -10,7 +10,6 @@ order of age means something are written in that order, a second apart), and con
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from datetime import datetime
 
+from rollout.errors import ClusterError
 from rollout.lab.api.kinds import Kinds, Resource
 from rollout.lab.api.objects import namespace_of, stamp
 from rollout.lab.api.status import ApiError, Json
 from rollout.lab.api.store import Admission
 from rollout.lab.remote import policies, served, tidy
-from rollout.lab.remote.connection import Remote
+from rollout.lab.remote.connection import NO_ANSWER, Remote
 from rollout.lab.remote.paths import path_of
 
 Key = tuple[str, str]
@@ -201,7 +201,7 @@ class RemoteStore:
         with self._lock:
             try:
                 found = [*self._pool.map(self._items, self._followed)]
-            except (OSError, http.client.HTTPException, ApiError) as error:
+            except (*NO_ANSWER, ApiError) as error:
                 self.trouble = f"{type(error).__name__}: {error}"
                 return
             self.trouble = ""
@@ -216,14 +216,19 @@ class RemoteStore:
                 self._take(resource, item)
 
     def leave(self) -> None:
-        """Delete everything that is on the server."""
+        """Delete everything that is on the server.
+
+        Raises:
+            ClusterError: it does not let itself be emptied.
+        """
         with self._lock:
             try:
-                tidy.wipe(self.remote, self.kinds, self._cluster_wide, self._pool)
                 for number in range(1, self._policies + 1):
-                    for plural in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
-                        with tidy.missing_is_fine():
-                            self.remote.ask("DELETE", f"{policies.GROUP}/{plural}/rollout-lab-{number}")
+                    policies.withdraw(self.remote, f"rollout-lab-{number}")
+                tidy.wipe(self.remote, self.kinds, self._cluster_wide, self._pool)
+            except (*NO_ANSWER, ApiError) as error:
+                said = f"the API server is not emptied: {type(error).__name__}: {error}"
+                raise ClusterError(said, where=self.remote.url, next="throw its etcd away") from error
             finally:
                 self._pool.shutdown()
                 self.remote.close()

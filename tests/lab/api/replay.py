@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,8 @@ class Replay:
             data = self.filled(body).encode() if body is not None else None
             if data is not None:
                 connection.putheader("Content-Length", str(len(data)))
-            connection.endheaders(data)
+            with suppress(BrokenPipeError):  # a server may refuse a body that is too large before it has read it
+                connection.endheaders(data)
             answer = connection.getresponse()
             headers: dict[str, list[str]] = {}
             for name, value in answer.getheaders():

@@ -85,7 +85,9 @@ def istio_definitions(environ: Mapping[str, str] = os.environ) -> list[dict[str,
         return []
     place = Path(named)
     files = sorted(f for f in place.rglob("*") if f.suffix in (".yaml", ".yml")) if place.is_dir() else [place]
-    documents = [document for file in files for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a megabyte: ten times as fast
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    documents = [document for text in texts for document in yaml.load_all(text, Loader=loader)]
     found = [d for d in documents if isinstance(d, dict) and d.get("kind") == "CustomResourceDefinition"]
     if not found:
         raise RuntimeError(f"ISTIO_CRDS={named} holds no CustomResourceDefinition")

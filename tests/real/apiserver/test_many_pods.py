@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from rollout.lab.api import ApiError
+from rollout.lab.api import ApiError, Kinds
 from rollout.lab.lab import Lab
 from rollout.lab.mesh.pods import make_pod
 from rollout.lab.remote import Remote
+from rollout.lab.remote.served import serve
 from tests.real.apiserver.server import KubeApiserver
 
 pytestmark = [pytest.mark.kube_apiserver, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -31,6 +32,7 @@ MEGABYTES = 1000
 def test_a_plan_of_everything(fresh: Any, tmp_path: Path, record_property: Any) -> None:
     """Its time and memory are recorded; of a Prometheus that knows none of the pods it says that it cannot see."""
     server: KubeApiserver = fresh()
+    serve(server.remote, Kinds())
     names = [f"load-{number:02}" for number in range(NAMESPACES)]
     began = time.monotonic()
     load(server.remote, names)
