@@ -5,7 +5,7 @@ What could not be read is an `Unreadable` in the world, because to know that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -82,9 +82,16 @@ def collect(
                 pass
     for found in _together(wanted, sources):
         keep(found)
-    sources.learn(dict(answers))  # who calls is in the traffic
-    keep({r: read_certificates(r, proxies, sources, now) for r in wanted if isinstance(r, Certificates)})
+    keep(_certificates(wanted, proxies, sources, now, answers))
     return answers
+
+
+def _certificates(
+    wanted: Iterable[Read], proxies: Proxies | None, sources: Sources, now: datetime, answers: Mapping[Read, Reading]
+) -> dict[Any, Any]:
+    """After everything else: who calls is in the traffic."""
+    sources.learn(dict(answers))
+    return {read: read_certificates(read, proxies, sources, now) for read in wanted if isinstance(read, Certificates)}
 
 
 def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, Any]]:
