@@ -150,13 +150,10 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     """Ports on a cluster, or (`lab`) on a lab that runs; closed with the stack."""
     stopper = Stopper(terminal=sys.stdin is not None and sys.stdin.isatty())
     clock: SystemClock | LabClock
-    kubeconfig, context, prometheus = args.kubeconfig, args.context, args.prometheus
-    folder = ""
+    kubeconfig, context, prometheus, folder = args.kubeconfig, args.context, args.prometheus, ""
     if lab is not None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-lab-"))
-        path = Path(folder) / "kubeconfig"
-        path.write_text(lab.kubeconfig, encoding="utf-8")
-        kubeconfig, context, prometheus = str(path), None, lab.prometheus_url
+        folder, kubeconfig = _lab_files(lab, stack)
+        context, prometheus = None, lab.prometheus_url
         clock = LabClock(lab.api_url)
         clock.attach()
     else:
@@ -170,17 +167,15 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     stack.callback(metrics.close)
     stack.callback(cluster.close)
     proxies = pilot_agents(cluster, () if lab else istioctl_argv(args.istioctl, kubeconfig, context))
-    levels = LevelsOnDisk(
-        Path(folder) if lab and not isinstance(lab, Running) else state_folder().parent, identity.server
-    )
+    passing = lab is not None and not isinstance(lab, Running)  # it ends with us: nobody could put anything back
+    levels = LevelsOnDisk(Path(folder) if passing else state_folder().parent, identity.server)
     undo_left(levels, proxies)
-    holder = f"{me()}@{socket.gethostname()}"
     return Ports(
         cluster=cluster,
         metrics=metrics,
         analyzer=Istioctl(args.istioctl, kubeconfig=kubeconfig or "", context=context or ""),
         journal=ConfigMapJournal(cluster, state_folder(), sleep),
-        lease=KubernetesLease(cluster, clock.now, holder, args.state_namespace),
+        lease=KubernetesLease(cluster, clock.now, f"{me()}@{socket.gethostname()}", args.state_namespace),
         clock=clock,
         stopper=stopper,
         identity=identity,
@@ -191,6 +186,14 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         lab=lab,
         closing=stack,
     )
+
+
+def _lab_files(lab: Any, stack: ExitStack) -> tuple[str, str]:
+    """A folder for as long as the ports live, and the lab's kubeconfig in it."""
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-lab-"))
+    path = Path(folder) / "kubeconfig"
+    path.write_text(lab.kubeconfig, encoding="utf-8")
+    return folder, str(path)
 
 
 def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Callable[[float], None]) -> NamedMetrics:

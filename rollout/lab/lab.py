@@ -119,10 +119,7 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
-        identities = Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates)
-        self.simulation.take_identities(identities)
-        self._agents = Agents(self.simulation, identities, self._catch_up)
-        self._distribute_root(identities, begin)
+        self._agents = self._certify(Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates))
         self.prometheus = self._evaluator(self._evaluates)
         self.outside = self._world_outside(to_ms(start))
         self._live_through(to_ms(start))
@@ -370,15 +367,17 @@ class Lab:
         for rule in scenario.refusals:
             self._refuse(rule)
 
-    def _distribute_root(self, identities: Identities, begin: int) -> None:
-        """As istiod does, in every namespace but kube-public and kube-node-lease (istio.md 12)."""
+    def _certify(self, identities: Identities) -> Agents:
+        """Give the proxies certificates, and each namespace the root: all but two, as istiod does (istio.md 12)."""
+        self.simulation.take_identities(identities)
         data, labels = {"root-cert.pem": identities.root.pem.decode()}, {"istio.io/config": "true"}
         for namespace in self.cluster.list("v1", "Namespace"):
             name = namespace["metadata"]["name"]
             meta = {"name": "istio-ca-root-cert", "namespace": name, "labels": labels}
             document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
             if name not in ("kube-public", "kube-node-lease"):
-                self.cluster.create(document, created=_moment(begin), manager="pilot-discovery")
+                self.cluster.create(document, created=_moment(identities.begin), manager="pilot-discovery")
+        return Agents(self.simulation, identities, self._catch_up)
 
     def _label_late(self) -> None:
         for name, value in self.scenario.namespaces.items():

@@ -70,8 +70,14 @@ def test_levels_are_written_down_raised_and_put_back() -> None:
 def test_they_are_put_back_when_the_work_breaks_off(error: type[BaseException]) -> None:
     """And the error goes on."""
     proxies = Proxies(A)
-    with pytest.raises(error), raised([A], proxies, Book(proxies).keep, print):
-        raise error
+
+    def work() -> None:
+        with raised([A], proxies, Book(proxies).keep, print):
+            assert "debug" == proxies.now[A]["rbac"]
+            raise error
+
+    with pytest.raises(error):
+        work()
     assert QUIET == proxies.now[A]
 
 

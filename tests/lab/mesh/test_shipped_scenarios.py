@@ -228,6 +228,10 @@ def test_no_key_of_a_scenario_names_a_metric_or_a_verdict() -> None:
         ({"events": [{"after_flip": "soon", "stop_caller": "t"}]}, "no duration"),
         ({"events": [{"stop_caller": "t"}]}, "one of after_flip"),
         ({"expect": {"exit": 0}}, "missing key 'outcome'"),
+        ({"certificates": {"app/a": "ugly"}}, "'ugly' is not a valid Flaw"),
+        ({"certificates": {"a": "expired"}}, "no NAMESPACE/NAME"),
+        ({"diagnosis": [{"of": "app", "exit": 0, "says": "x", "colour": "blue"}]}, "diagnosis: unknown key colour"),
+        ({"events": [{"before": "1h", "at": "1h", "stop_caller": "t"}]}, "one of after_flip"),
     ],
 )
 def test_a_wrong_scenario_is_refused_with_the_reason(tmp_path: Path, change: dict[str, object], said: str) -> None:

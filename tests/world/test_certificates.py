@@ -1,0 +1,140 @@
+"""What proxies hold, read of a few pods on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from rollout.errors import Forbidden, RolloutError, Unreachable
+from rollout.mesh.secrets import Held, Summary
+from rollout.model.kubernetes import ConfigMap, Metadata, Pod, Ref
+from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Party, Sight
+from rollout.ports import InboundChain
+from rollout.world.certificates import CLIENTS, ROOT_CERT, SERVERS, Certified, rights, told
+from rollout.world.collector import collect
+from rollout.world.reads import Certificates, Objects, Traffic
+from rollout.world.world import Reading, Unreadable, World
+from tests.world.mesh_fakes import NOW, FakeCluster, LabMetrics, NoAnalyzer, pod
+
+READ = Certificates("production")
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
+DUMP = b'{"dynamic_active_secrets": []}'
+CERTS = b'{"certificates": []}'
+
+
+class Proxies:
+    """They answer alike, but for those with an answer of their own."""
+
+    def __init__(self, **own: bytes | RolloutError) -> None:
+        self.own = own
+        self.asked: list[str] = []
+        self.certificates: bytes | RolloutError = Unreachable("no answer")
+
+    def config_dump(self, pod: Ref) -> bytes:
+        self.asked.append(pod.name)
+        return self._given(self.own.get(pod.name, DUMP))
+
+    def certs(self, pod: Ref) -> bytes:
+        return self._given(self.certificates)
+
+    def inbound(self, pod: Ref) -> tuple[InboundChain, ...]:
+        raise AssertionError("nobody asks")
+
+    def logs(self, pod: Ref, since: float) -> Iterable[str]:
+        raise AssertionError("nobody asks")
+
+    @staticmethod
+    def _given(answer: bytes | RolloutError) -> bytes:
+        if isinstance(answer, RolloutError):
+            raise answer
+        return answer
+
+
+def answer(proxies: Proxies | None, *objects: Any, world: World | None = None, **refuse: Any) -> Any:
+    cluster = FakeCluster(*objects)
+    cluster.refuse.update({key.replace("_", " "): error for key, error in refuse.items()})
+    read = world or World()
+    return collect([READ], cluster, LabMetrics(), NoAnalyzer(), read, NOW, proxies)[READ].value
+
+
+def evidence(*callers: tuple[str, str]) -> World:
+    edges = tuple(
+        Edge(Party(ns, name), Party("production", "orders"), "orders", Family.HTTP, "mutual_tls")
+        for ns, name in callers
+    )
+    found = Evidence(
+        namespace="production", verdict=EvidenceVerdict.CLEAN, start=NOW, end=NOW, sight=Sight((), ()), edges=edges
+    )
+    return World({Traffic("production", 60.0): Reading(NOW, found)})
+
+
+def test_one_pod_of_each_workload_is_asked() -> None:
+    """Those with a proxy; each with the root of its namespace, and the time."""
+    root = ConfigMap(metadata=Metadata(name=ROOT_CERT, namespace="production"), data={"root-cert.pem": PEM})
+    proxies = Proxies()
+    pods = [
+        pod("orders-7d9-b"), pod("orders-7d9-a"), pod("web-7d9-a", workload="web"),
+        pod("old-7d9-a", workload="old", sidecar=False), pod("far-7d9-a", "elsewhere"),
+    ]  # fmt: skip
+    found = answer(proxies, *pods, root)
+    assert isinstance(found, Certified)
+    assert (["orders-7d9-a", "web-7d9-a"], NOW, 0) == (proxies.asked, found.at, found.left)
+    assert {(PEM.encode(),)} == {side.mesh_root for side in found.sides}
+    assert {None} == {side.mesh_root for side in answer(Proxies(), *pods).sides}
+
+
+def test_callers_that_the_evidence_names_are_asked_too() -> None:
+    """By their workload, in their namespaces; of the nameless nothing can be asked."""
+    proxies = Proxies()
+    world = evidence(("shop", "web"), ("", "unknown"), ("production", "orders"), ("gone", "job"))
+    pods = [pod(), pod("web-7d9-a", "shop", workload="web"), pod("other-7d9-a", "shop", workload="other")]
+    found = answer(proxies, *pods, world=world)
+    assert ["orders-7d9-abc", "web-7d9-a"] == [side.pod.name for side in found.sides]
+
+
+def test_so_many_and_no_more() -> None:
+    """The others are counted."""
+    own = [pod(f"w{n:02}-7d9-a", workload=f"w{n:02}") for n in range(SERVERS + 3)]
+    names = [f"c{n:02}" for n in range(CLIENTS + 2)]
+    callers = [pod(f"{name}-7d9-a", "shop", workload=name) for name in names]
+    found = answer(Proxies(), *own, *callers, world=evidence(*(("shop", name) for name in names)))
+    assert (SERVERS + CLIENTS, 5) == (len(found.sides), found.left)
+
+
+def test_where_exec_is_forbidden_nobody_else_of_the_namespace_is_asked() -> None:
+    """Another failure concerns one pod."""
+    pods = [pod("a-7d9-a", workload="a"), pod("b-7d9-a", workload="b"), pod("c-7d9-a", workload="c")]
+    proxies = Proxies(**{"a-7d9-a": Forbidden("cannot create pods/exec")})
+    found = answer(proxies, *pods)
+    assert (["a-7d9-a"], {"cannot create pods/exec"}) == (proxies.asked, {side.held for side in found.sides})
+    proxies = Proxies(**{"b-7d9-a": Unreachable("no answer")})
+    held = [side.held for side in answer(proxies, *pods).sides]
+    assert "no answer" == held[1]
+    assert [True, False, True] == [isinstance(each, Held) for each in held]
+
+
+def test_what_cannot_be_asked_at_all() -> None:
+    """Without proxies, and without pods."""
+    assert Unreadable("nothing here asks proxies") == answer(None, pod())
+    refused = answer(Proxies(), pod(), list_pods=Forbidden("cannot list pods"))
+    assert isinstance(refused, Unreadable)
+    known = World({Objects(Pod): Reading(NOW, (pod(),))})
+    assert 1 == len(answer(Proxies(), world=known).sides)
+
+
+def test_certs_prove_less_and_are_better_than_nothing() -> None:
+    """Not where exec itself is forbidden: the second answer would be the same."""
+    proxies = Proxies(a=b"junk", b=Forbidden("no"))
+    with pytest.raises(RolloutError, match="is no JSON"):
+        told(Ref("Pod", "production", "a"), proxies)
+    proxies.certificates = CERTS
+    assert Summary() == told(Ref("Pod", "production", "a"), proxies)
+    with pytest.raises(Forbidden):
+        told(Ref("Pod", "production", "b"), proxies)
+
+
+def test_the_rights_it_needs() -> None:
+    """A WebSocket is a GET, and creates."""
+    assert ["get pods/exec in production", "create pods/exec in production"] == [str(r) for r in rights("production")]
