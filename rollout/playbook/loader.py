@@ -158,9 +158,8 @@ def _misspelt(node: Node | None, given: Mapping[str, str], scope: Scope, text: s
     declared = (
         {key.value for key, _ in node.value if isinstance(key, ScalarNode)} if isinstance(node, MappingNode) else set()
     )
+    if node is None:
+        return
     for name, near in schema.misspelt(given, declared, text):
-        mark = node.start_mark if node else None
-        if mark:
-            scope.problems.add(
-                mark, f"nothing uses the variable `{name}` of the command line", f"did you mean `{near}`?"
-            )
+        said = f"nothing uses the variable `{name}` of the command line"
+        scope.problems.add(node.start_mark, said, f"did you mean `{near}`?")
