@@ -41,9 +41,7 @@ def test_a_broken_list_of_checks_is_said_once(mistakes: Mistakes) -> None:
 
 def test_an_exemption_that_is_a_text_is_a_mistake(mistakes: Mistakes) -> None:
     """It names neither an object nor a port."""
-    assert mistakes("- tasks: []\n  exempt: [orders]\n") == [
-        (2, 12, "an exemption is a mapping of keys to values", "")
-    ]
+    assert mistakes("- tasks: []\n  exempt: [orders]\n") == [(2, 12, "an exemption is a mapping of keys to values", "")]
 
 
 def test_order_and_rate_are_taken_as_they_are_written(book: Callable[..., Playbook]) -> None:
