@@ -20,7 +20,7 @@ from rollout.world.holes import known_from
 from rollout.world.live import _moved
 from rollout.world.offending import offending
 from rollout.world.ownership import telling
-from rollout.world.reads import Objects, Rights, Traffic
+from rollout.world.reads import Objects, Read, Rights, Traffic
 from rollout.world.sightings import sightings
 from rollout.world.watch import Fold
 from rollout.world.world import Reading, Unreadable, World
@@ -95,7 +95,7 @@ def test_workloads_that_cannot_be_read_only_cost_an_explanation(known: bool) -> 
     """Asked in vain now, or known to be away."""
     cluster = FakeCluster(pod(), deployment())
     cluster.refuse = {"deployments": Forbidden("no")}
-    reading = {Objects(Deployment): Reading(NOW, Unreadable("no", absent=True))} if known else {}
+    reading: dict[Read, Reading] = {Objects(Deployment): Reading(NOW, Unreadable("no", absent=True))} if known else {}
     read = Traffic("production", 86400.0)
     value = collect([read], cluster, LabMetrics(), NoAnalyzer(), World(reading), NOW)[read].value
     assert not isinstance(value, Unreadable)
