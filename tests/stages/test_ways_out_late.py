@@ -13,7 +13,7 @@ from rollout.errors import Outcome
 from rollout.model.finding import CheckResult, Finding, Status
 from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec, WorkloadSelector
 from rollout.model.judgement import Baseline
-from rollout.model.kubernetes import ContainerPort, LabelRequirement, LabelSelector, Metadata, Object
+from rollout.model.kubernetes import ContainerPort, LabelRequirement, LabelSelector, Metadata, Object, Service
 from rollout.record.change import Change, Policy
 from rollout.record.events import Failed, FailureKind, ProofKind, Proven, Requested, RequestKind
 from rollout.record.run import Watch, Write
@@ -22,7 +22,8 @@ from rollout.record.state import State
 from rollout.stages.owners import owner
 from rollout.stages.ownership import disowned
 from rollout.stages.proof import SETTLED, proven_by_proxies
-from rollout.stages.step import End, Learn, Move, Wait
+from rollout.stages.step import End, Learn, Move, Undo, Wait
+from rollout.stages.step import Write as WriteStep
 from rollout.world import reads as r
 from rollout.world.world import Needs, Reading, World
 from tests.stages.hand_made import (
@@ -293,3 +294,18 @@ def test_how_a_watch_ends(objects: list[Object], fields: dict[str, Any], traffic
     step = settled(made, policy(Mode.STRICT), *objects)
     assert isinstance(step, Move), step
     assert step.outcome is outcome
+
+
+def test_a_port_that_only_a_service_names_is_kept_open_and_given_back() -> None:
+    """A container need not declare its ports: naming one changes no mode, and neither does forgetting it."""
+    raw = {"metadata": {"name": "orders", "namespace": "production"},
+           "spec": {"selector": {"app": "orders"}, "ports": [{"port": 80, "targetPort": 8080}]}}  # fmt: skip
+    objects = [PERMISSIVE, *OWN, msgspec.convert(raw, Service)]
+    step = settled(run(State.PERMISSIVE, {"exemptions": (OPEN,)}), *objects)
+    assert isinstance(step, WriteStep), step
+    assert step.change.after == Policy(None, {"8080": Mode.PERMISSIVE})
+    made = Write(seq=4, change=step.change, intended=WRITTEN, done=WRITTEN)
+    whole = Requested(t=NOW, kind=RequestKind.ROLL_BACK, to_start=True)
+    there = selecting(step.change.ref.name, {"8080": Mode.PERMISSIVE}, **dict(step.change.selector))
+    back = settled(run(State.ROLLING_BACK, writes=(made,), roll_back=whole), *objects, there)
+    assert back == Undo(step.change.inverse)
