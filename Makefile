@@ -9,7 +9,8 @@ demo: $(VENV)/.installed
 	$(BIN)/rollout demo
 
 test: $(VENV)/.developed check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --cov --cov-report=json:build/coverage.json
+	$(BIN)/python .ci/coverage build/coverage.json
 
 check: $(VENV)/.developed
 	$(BIN)/ruff check

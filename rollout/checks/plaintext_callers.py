@@ -9,6 +9,7 @@ Fix: give the caller a sidecar, remove the DestinationRule that turns its TLS of
 from __future__ import annotations
 
 from datetime import datetime
+from typing import assert_never
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import CannotTell, Findings, View
@@ -61,6 +62,8 @@ def check(view: View) -> Findings:
             return f"idle: no inbound traffic in {_window(evidence)}"
         case EvidenceVerdict.CLEAN | EvidenceVerdict.PLAINTEXT:
             return _shares(evidence)
+        case _:
+            assert_never(evidence.verdict)
 
 
 def _fates(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, Service]) -> frozenset[bool]:

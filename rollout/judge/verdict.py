@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import assert_never
 
 import msgspec
 
@@ -164,3 +165,5 @@ def _sentence(verdict: Verdict, signals: Sequence[Signal], why: str, judged: int
             silent = [signal.where for signal in signals if signal.name == SILENCE and not signal.breached]
             tail += f"; silent at both ends, the caller stopped: {', '.join(silent[:3])}" if silent else ""
             return f"{judged} edges judged, {quiet} too quiet{tail}"
+        case _:
+            assert_never(verdict)

@@ -152,11 +152,6 @@ class EdgeSample(msgspec.Struct, frozen=True):
     recent_arrived: float | None = None
     recent_refused: float | None = None
 
-    @property
-    def key(self) -> str:
-        """`web/shop -> payments/ledger`."""
-        return f"{self.source} -> {self.destination}"
-
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What Prometheus said on one tick.

@@ -121,9 +121,7 @@ def _leaves(wanted: Any) -> Iterator[Any]:
 
 def _choices(wanted: Any) -> Iterator[str]:
     for leaf in _leaves(wanted):
-        if typing.get_origin(leaf) is typing.Literal:
-            yield from (str(choice) for choice in typing.get_args(leaf))
-        elif isinstance(leaf, type) and issubclass(leaf, enum.Enum):
+        if isinstance(leaf, type) and issubclass(leaf, enum.Enum):
             yield from (str(member.value) for member in leaf)
 
 

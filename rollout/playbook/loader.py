@@ -155,12 +155,9 @@ def _named(given: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _misspelt(node: Node | None, given: Mapping[str, str], scope: Scope, text: str) -> None:
-    declared = (
-        {key.value for key, _ in node.value if isinstance(key, ScalarNode)} if isinstance(node, MappingNode) else set()
-    )
+    if not isinstance(node, MappingNode):
+        return
+    declared = {key.value for key, _ in node.value if isinstance(key, ScalarNode)}
     for name, near in schema.misspelt(given, declared, text):
-        mark = node.start_mark if node else None
-        if mark:
-            scope.problems.add(
-                mark, f"nothing uses the variable `{name}` of the command line", f"did you mean `{near}`?"
-            )
+        said = f"nothing uses the variable `{name}` of the command line"
+        scope.problems.add(node.start_mark, said, f"did you mean `{near}`?")

@@ -66,8 +66,6 @@ def parse(text: str, problems: Problems) -> Node | None:
         before = text[: error.position]
         column = len(before) - (before.rfind("\n") + 1)
         problems.at(before.count("\n"), column, "a character that YAML does not allow")
-    except yaml.YAMLError as error:
-        problems.at(0, 0, f"not YAML: {error}")
     except RecursionError:
         problems.at(0, 0, "nested too deeply")
     return None

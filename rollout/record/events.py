@@ -11,7 +11,6 @@ from enum import StrEnum
 
 import msgspec
 
-from rollout.errors import Outcome
 from rollout.model.finding import CheckResult
 from rollout.model.judgement import Baseline, Signal, Verdict
 from rollout.model.traffic import Evidence, Sight
@@ -45,11 +44,6 @@ class Moved(Event, frozen=True, tag="state"):
     why: str = ""
     outcome: str = ""
     signals: tuple[Signal, ...] = ()
-
-    @property
-    def end(self) -> Outcome | None:
-        """The outcome that came with the move, if any."""
-        return Outcome[self.outcome] if self.outcome else None
 
 
 class Intended(Event, frozen=True, tag="intent"):
@@ -181,11 +175,6 @@ class Ended(Event, frozen=True, tag="end"):
     outcome: str
     sentence: str = ""
     next: str = ""
-
-    @property
-    def result(self) -> Outcome:
-        """The outcome as the table knows it."""
-        return Outcome[self.outcome]
 
 
 class Resumed(Event, frozen=True, tag="resumed"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import assert_never
 
 import msgspec
 
@@ -247,6 +248,8 @@ def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one cas
             )
         case Started():
             raise RecordError("a journal with two beginnings", where=f"event {event.seq}")
+        case _:
+            assert_never(event)
 
 
 def _with(run: Run, **fields: object) -> Run:
@@ -349,6 +352,8 @@ def _requested(run: Run, event: Requested) -> Run:
             return _with(run, held="")
         case RequestKind.ROLL_BACK:
             return _with(run, roll_back=event)
+        case _:
+            assert_never(event.kind)
 
 
 def merge_ticks(a: Ticks, b: Ticks) -> Ticks | None:
@@ -358,8 +363,3 @@ def merge_ticks(a: Ticks, b: Ticks) -> Ticks | None:
     return msgspec.structs.replace(
         a, until=b.until, n=a.n + b.n, sight=a.sight + b.sight, sample=b.sample or a.sample, t=b.t, seq=b.seq
     )
-
-
-def sight_left(run: Run, wanted: timedelta) -> timedelta:
-    """How much sight the watch still needs."""
-    return max(timedelta(0), wanted - timedelta(seconds=run.watch.sight))

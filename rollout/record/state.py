@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cache
 
-from transitions import Machine, MachineError
+from transitions import Machine
 
 from rollout.errors import RecordError
 
@@ -107,17 +107,16 @@ def move(source: State, dest: State) -> State:
     Raises:
         RecordError: the table does not allow it.
     """
+    fired = _MACHINE.events.get(f"{source}>{dest}")
+    if fired is None:
+        raise RecordError(f"a run cannot go from {source} to {dest}", limit="the table of states")
     cursor = _Cursor()
     _MACHINE.add_model(cursor, initial=source.value)
     try:
-        fired = _MACHINE.events[f"{source}>{dest}"].trigger(cursor) if f"{source}>{dest}" in _MACHINE.events else False
-    except MachineError as error:
-        raise RecordError(f"a run cannot go from {source} to {dest}", limit="the table of states") from error
+        fired.trigger(cursor)
+        return State(cursor.state)
     finally:
         _MACHINE.remove_model(cursor)
-    if not fired:
-        raise RecordError(f"a run cannot go from {source} to {dest}", limit="the table of states")
-    return State(dest)
 
 
 def mermaid() -> str:

@@ -62,6 +62,15 @@ def modes(run: Run, world: World) -> dict[tuple[str, int], Mode]:
     return dict(effective_modes(proxies(run, world), policies, run.spec.root_namespace))
 
 
+def same_modes(run: Run, one: World, other: World) -> bool:
+    """No effective mode differs; a port that only one of the worlds names has in the other what its pod has there."""
+    here, there = modes(run, one), modes(run, other)
+    return all(
+        here.get((pod, port), here.get((pod, 0))) is there.get((pod, port), there.get((pod, 0)))
+        for pod, port in here.keys() | there.keys()
+    )
+
+
 def deciding(run: Run, world: World) -> PeerAuthentication | None:
     """The policy object that decides for the namespace."""
     return namespace_policy(world.of(PeerAuthentication, run.spec.namespace), run.spec.namespace)

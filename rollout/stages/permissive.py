@@ -18,10 +18,10 @@ from rollout.stages.context import (
     arguments,
     checked,
     everything,
-    modes,
     namespace_mode,
     refusal,
     relaxation,
+    same_modes,
     stuck,
 )
 from rollout.stages.exempting import exempted
@@ -73,7 +73,7 @@ def _exemption(run: Run, world: World, now: datetime) -> Step | None:
         return None
     if why := stuck(run):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
-    if modes(run, world) != modes(run, world.after(change)):
+    if not same_modes(run, world, world.after(change)):
         return Move(State.BLOCKED, f"{change} would change a mode before the flip", Outcome.BLOCKED)
     world.need(DryRun(change), since=now - FRESH)
     if words := refusal(world, change):

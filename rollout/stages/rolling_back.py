@@ -12,7 +12,7 @@ from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import Watch
-from rollout.stages.context import arguments, modes
+from rollout.stages.context import arguments, same_modes
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Learn, Move, Step, Undo, Wait
 from rollout.world.reads import Objects
@@ -60,4 +60,4 @@ def _proof(run: Run, world: World, undone: datetime, now: datetime, budget: time
 def _harmless(run: Run, world: World, created: Change) -> bool:
     """An object that we created is deleted only if no effective mode changes."""
     world.need(Objects(PeerAuthentication), Objects(Pod), since=run.entered)
-    return modes(run, world) == modes(run, world.after(created.inverse))
+    return same_modes(run, world, world.after(created.inverse))

@@ -88,8 +88,6 @@ def _json(line: str) -> Record | None:
         found = msgspec.json.decode(line)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    if not isinstance(found, dict):
-        return None
     named = {
         "time": "start_time", "method": "method", "flags": "response_flags", "details": "response_code_details",
         "agent": "user_agent", "cluster": "upstream_cluster", "local": "downstream_local_address",

@@ -154,11 +154,6 @@ class World(msgspec.Struct, frozen=True):
         reading = self.readings[Objects(kind)]
         return reading.derived(make, *args) if objects is reading.value else make(objects, *args)
 
-    def installed(self, kind: type[Object]) -> bool:
-        """The server knows the kind."""
-        value = self.get(Objects(kind))
-        return not (isinstance(value, Unreadable) and value.absent)
-
     def after(self, change: Change) -> World:
         """The same with one object changed."""
         return World(self.readings, (*self.changes, change))

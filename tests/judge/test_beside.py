@@ -198,3 +198,13 @@ def test_events_of_the_newer_kind_are_read_alike() -> None:
     newer = msgspec.convert(raw, Happening)
     assert (7, FLIP, NOW) == (newer.times, newer.first, newer.last)
     assert isinstance(newer.last, datetime)
+
+
+def test_a_condition_that_is_no_end_does_not_hide_the_end_of_a_job() -> None:
+    """It was suspended for a while, and then failed."""
+    before = _job("report-1", -timedelta(minutes=30))
+    failed = _job("report-2", timedelta(minutes=5), ok=False, failed=3)
+    resumed = msgspec.structs.replace(failed.status.conditions[0], type="Suspended")
+    status = msgspec.structs.replace(failed.status, conditions=(resumed, *failed.status.conditions))
+    answer = BesideAnswer(jobs=(before, msgspec.structs.replace(failed, status=status)))
+    assert _regressed(_judge(answer)) == _regressed(_judge(BesideAnswer(jobs=(before, failed)))) != []

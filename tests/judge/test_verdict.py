@@ -356,3 +356,9 @@ def test_every_signal_is_explained() -> None:
             "120s",
             True,
         )
+
+
+def test_a_regression_stands_without_what_else_changed_where_the_objects_cannot_be_read() -> None:
+    """What is seen to be wrong is wrong."""
+    answer = _twice(_baseline(_before()), _observation(_now(arrived=0)), _world(unreadable=Deployment))
+    assert (answer.verdict, [s.note for s in answer.signals if s.note]) == (Verdict.REGRESSED, [])

@@ -198,3 +198,39 @@ def test_what_is_no_event_gets_a_sentence(line: str) -> None:
 def test_a_batch_ends_with_its_worst(ends: list[Outcome], expected: Outcome) -> None:
     """UX B.9."""
     assert worst(ends) is expected
+
+
+def test_a_second_beginning_is_refused_event_by_event() -> None:
+    """A journal that is followed while it grows, too."""
+    with pytest.raises(RecordError, match="two beginnings"):
+        apply(fold(flipped()), e.Started(t=T0, seq=9, spec=spec()))
+
+
+def test_a_way_back_that_is_denied_is_remembered_and_the_flip_stands() -> None:
+    """Trying again is no use; another failure of the undo says nothing for good."""
+    run = fold(flipped())
+    conflict = e.Failed(t=at(9), seq=9, of=0, kind=e.FailureKind.CONFLICT, reason="409", undo=True)
+    denied = msgspec.structs.replace(conflict, kind=e.FailureKind.DENIED, reason="no right to patch")
+    assert (apply(run, conflict).denied, apply(run, conflict).flip) == ("", run.flip)
+    assert (apply(run, denied).denied, apply(run, denied).flip) == ("no right to patch", run.flip)
+
+
+def test_to_start_takes_back_the_last_write_that_stands() -> None:
+    """After the flip also what made the namespace PERMISSIVE; without it, nothing more."""
+    pinned = Change(ref=REF, before=None, after=Policy(Mode.PERMISSIVE))
+    facts = walk(State.VERIFYING, State.PERMISSIVE)
+    facts += [
+        e.Intended(t=at(4), seq=4, change=pinned),
+        e.Done(t=at(4), seq=5, of=4, change=pinned, resource_version="1"),
+    ]
+    back = e.Requested(t=at(5), seq=6, kind=e.RequestKind.ROLL_BACK)
+    assert fold([*facts, back]).to_undo is None
+    whole = fold([*facts, msgspec.structs.replace(back, to_start=True)])
+    assert (whole.to_undo, whole.to_undo and whole.to_undo.change) == (whole.writes[0], pinned)
+
+
+def test_a_run_is_held_until_it_is_let_go() -> None:
+    """Both are facts."""
+    held = apply(fold(flipped()), e.Held(t=at(9), seq=9, on=True, why="approval"))
+    assert held.held == "approval"
+    assert apply(held, e.Held(t=at(10), seq=10, on=False, why="approval")).held == ""

@@ -112,6 +112,7 @@ def test_a_human_at_a_terminal_needs_no_cron_job() -> None:
         (("python", "-m", "rollout"), ("resume", "--all"), "python:3.12", True),
         (("sh", "-c"), ("cd /tmp && rollout resume --all",), "acme/tools:1", True),
         (("sh", "-c"), ("echo 'it isn't rollout resume --all",), "acme/tools:1", True),
+        (("sh", "-c"), ("echo it isn't so; rollout resume --all",), "acme/tools:1", True),
         (("sh", "-c"), ("kubectl rollout resume deployment/web",), "acme/tools:1", False),
         (("kubectl",), ("rollout", "resume", "deployment/production"), "bitnami/kubectl:1", False),
         (("kubectl",), ("mtls-rollout", "resume", "--all"), "bitnami/kubectl:1", True),
@@ -179,6 +180,7 @@ PAUSED, TERMINATED = Outcome.PAUSED.name, Outcome.TERMINATED.name
             {"state": State.CHECKING, "outcome": PAUSED, "roll_back": BY_ANA},
             "it was asked to roll back",
         ),
+        ({}, {"state": State.CHECKING, "outcome": Outcome.CANNOT_SEE.name}, ""),
         ({"tasks": ()}, {"state": State.CHECKING, "outcome": PAUSED}, "it stopped before the flip as asked"),
     ],
 )

@@ -1,0 +1,82 @@
+"""What else a judgement may meet: daemons, missing objects, and a regression that explains itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from rollout.judge.kubernetes import changes, cluster_signals
+from rollout.judge.signals import APIS, REPLICAS
+from rollout.model.judgement import Baseline, WorkloadBaseline
+from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Object, Pod, StatefulSet
+from rollout.model.traffic import Sight
+from rollout.world.baseline import counts, pods_of
+from rollout.world.reads import Beside, BesideAnswer, Objects
+from rollout.world.world import Reading, Unreadable, World
+from tests.world.mesh_fakes import NOW, deployment, pod
+
+KINDS = (Deployment, StatefulSet, DaemonSet, Pod, Node, APIService)
+
+
+def _world(*objects: Object, unreadable: type[Object] | None = None) -> World:
+    answers: dict[Any, Any] = {kind: tuple(o for o in objects if isinstance(o, kind)) for kind in KINDS}
+    if unreadable:
+        answers[unreadable] = Unreadable("forbidden")
+    readings: dict[Any, Reading] = {Objects(kind): Reading(NOW, value) for kind, value in answers.items()}
+    return World({**readings, Beside("production"): Reading(NOW, BesideAnswer())})
+
+
+def _baseline(**changes: Any) -> Baseline:
+    return Baseline(at=NOW - timedelta(hours=1), window=3600, sight=Sight((), ()), **changes)
+
+
+def _daemon(available: int, generation: int = 1) -> DaemonSet:
+    raw = {
+        "metadata": {"name": "agent", "namespace": "production", "generation": generation},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}},
+        "status": {"desiredNumberScheduled": 3, "numberAvailable": available, "observedGeneration": 1},
+    }
+    return msgspec.convert(raw, DaemonSet)
+
+
+def test_a_daemon_set_has_one_replica_a_node() -> None:
+    """As many are desired as are scheduled; while it rolls out it is not judged."""
+    before = _baseline(workloads=(WorkloadBaseline("DaemonSet production/agent", 3, 3),))
+    assert counts(_daemon(2)) == (3, 2)
+    found, why = cluster_signals(before, _world(_daemon(2)), "production", NOW)
+    replicas = [(signal.measured, signal.breached) for signal in found if signal.name == REPLICAS]
+    assert (replicas, why) == ([("2 of 3 replicas available", True)], "")
+    assert cluster_signals(before, _world(_daemon(2, generation=2)), "production", NOW) == ((), "")
+
+
+def test_a_workload_without_a_selector_has_no_pods() -> None:
+    """An empty selector would take all of them."""
+    bare = msgspec.structs.replace(deployment(), spec=msgspec.structs.replace(deployment().spec, selector=None))
+    assert pods_of(bare, [pod()]) == ()
+    assert pods_of(deployment(), [pod()]) == (pod(),)
+
+
+def test_an_aggregated_api_that_was_removed_or_cannot_be_read_is_no_regression() -> None:
+    """Somebody took it away, or the right is gone."""
+    before = _baseline(available_apis=("v1.metrics",))
+    api = msgspec.convert({"metadata": {"name": "v1.metrics"}}, APIService)
+    for world, expected in ((_world(api), [True]), (_world(), []), (_world(unreadable=APIService), [])):
+        found, _ = cluster_signals(before, world, "production", NOW)
+        assert [signal.breached for signal in found if signal.name == APIS] == expected
+
+
+def test_a_scaling_through_the_subresource_is_a_change() -> None:
+    """kubectl scale writes no other field."""
+    field = {
+        "manager": "kubectl", "operation": "Update", "subresource": "scale", "time": NOW,
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }  # fmt: skip
+    raw = {
+        "metadata": {"name": "orders", "namespace": "production", "managedFields": [field]},
+        "spec": {"replicas": 2},
+    }
+    said = ("Deployment production/orders scaled to 2 at 12:00 by kubectl",)
+    assert changes([msgspec.convert(raw, Deployment)], NOW - timedelta(minutes=1)) == said
+    assert changes([msgspec.convert(raw, Deployment)], NOW + timedelta(minutes=1)) == ()
