@@ -91,7 +91,8 @@ def _certificates(
 ) -> dict[Any, Any]:
     """After everything else: who calls is in the traffic."""
     sources.learn(dict(answers))
-    return {read: read_certificates(read, proxies, sources, now) for read in wanted if isinstance(read, Certificates)}
+    asked = [read for read in wanted if isinstance(read, Certificates)]
+    return {read: read_certificates(read, proxies, sources, now, len(asked)) for read in asked}
 
 
 def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, Any]]:
