@@ -16,10 +16,10 @@ import msgspec
 
 from rollout.adapters.failures import Ask, failure, innermost, silence
 from rollout.adapters.transport import CONNECT, Transport, loopback
-from rollout.errors import Outcome, RolloutError
+from rollout.errors import Outcome, RolloutError, Unreachable
 
-#: Seconds that a command may take, and bytes that it may answer.
-LIMIT, LARGEST = 30.0, 64 << 20
+#: Seconds that a command may take (a proxy answers within milliseconds), and bytes that it may answer.
+LIMIT, LARGEST = 10.0, 64 << 20
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
 _ERRORS_KEPT = 64 * 1024
@@ -72,7 +72,8 @@ def execute(
 
     Raises:
         ClusterError: as for any request; Forbidden without the verbs get and create on pods/exec.
-        RolloutError: the image lacks the program, the connection broke, or a limit was passed.
+        Unreachable: the connection broke, or the command took too long.
+        RolloutError: the image lacks the program, or it answers too much.
     """
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/exec"
     query = [("container", container), ("stdout", "true"), ("stderr", "true"), *(("command", word) for word in command)]
@@ -173,16 +174,16 @@ def _message(socket: Any, ask: Ask, deadline: float, limit: float) -> bytes:
 
     left = deadline - time.monotonic()
     if left <= 0:
-        raise _broken(f"the command did not end within {limit:g} s", ask)
+        raise _away(f"the command did not end within {limit:g} s", ask)
     socket.settimeout(left)
     try:
         opcode, data = socket.recv_data(control_frame=False)
     except websocket.WebSocketTimeoutException as error:
-        raise _broken(f"the command did not end within {limit:g} s", ask) from error
+        raise _away(f"the command did not end within {limit:g} s", ask) from error
     except (websocket.WebSocketException, OSError) as error:
-        raise _broken(f"the connection broke before the command ended: {innermost(error)}", ask) from error
+        raise _away(f"the connection broke before the command ended: {innermost(error)}", ask) from error
     if opcode == websocket.ABNF.OPCODE_CLOSE or not data:
-        raise _broken("the API server closed the connection before the command ended", ask)
+        raise _away("the API server closed the connection before the command ended", ask)
     return bytes(data) if isinstance(data, bytes) else data.encode()
 
 
@@ -201,6 +202,12 @@ def _code(data: bytes, ask: Ask, command: Sequence[str]) -> int:
     if "executable file not found" in ended.message or "no such file or directory" in ended.message:
         raise _broken(f"the image has no {command[0]}", ask)
     raise _broken(f"the command did not start: {' '.join(ended.message.split())[:300]}", ask)
+
+
+def _away(problem: str, ask: Ask) -> Unreachable:
+    return Unreachable(
+        problem, where=ask.where, next=f"try again; kubectl exec in context {ask.context!r} does the same"
+    )
 
 
 def _broken(problem: str, ask: Ask) -> RolloutError:

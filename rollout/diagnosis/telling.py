@@ -12,7 +12,7 @@ from rollout.mesh.secrets import Held, Summary
 from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
 from rollout.ports import Proxies
-from rollout.world.certificates import told
+from rollout.world.certificates import Asking
 
 NOBODY = "not readable: no exec adapter"
 NOT_ASKED = "needs --logs TIME, such as 60s"
@@ -37,23 +37,16 @@ def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | Non
     asked = [pod.ref for pod in pods]
     if proxies is None:
         return Seen(dict.fromkeys(asked, NOBODY), dict.fromkeys(asked, NOBODY))
-    return Seen(
-        {ref: _certificates(ref, proxies) for ref in asked},
-        {ref: _logs(ref, proxies, since) for ref in asked},
-        {ref: _modes(ref, proxies) for ref in asked},
-    )
+    ask = Asking(proxies)
+    held = {ref: ask(ref) for ref in asked}
+    silent = {ref: why for ref, why in held.items() if isinstance(why, str)}
+    found = {ref: silent.get(ref) or _modes(ref, proxies) for ref in asked}
+    return Seen(held, {ref: _logs(ref, proxies, since) for ref in asked}, found)
 
 
 def _modes(ref: Ref, proxies: Proxies) -> Mapping[int, Mode] | str:
     try:
         return modes(proxies.inbound(ref))
-    except RolloutError as error:
-        return error.problem
-
-
-def _certificates(ref: Ref, proxies: Proxies) -> Held | Summary | str:
-    try:
-        return told(ref, proxies)
     except RolloutError as error:
         return error.problem
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from rollout.errors import ClusterError, Forbidden, RolloutError
+from rollout.errors import ClusterError, Forbidden, RolloutError, Unreachable
 from rollout.mesh.certificates import Side
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.secrets import Held, Summary, held, pem, summary
@@ -22,8 +22,11 @@ from rollout.world.reads import Certificates, Traffic
 from rollout.world.sources import Sources, unreadable
 from rollout.world.world import Unreadable
 
-#: Pods of the namespace, and pods of its callers.
+#: Pods of a namespace, and pods of its callers; and so many of each in one collection of many namespaces.
 SERVERS, CLIENTS = 10, 10
+TOGETHER = 60
+#: After so many pods that did not answer nobody else is asked: the rest of the world must not grow old meanwhile.
+FAILURES = 2
 #: Where istiod puts the mesh's root certificate (istio.md 12).
 ROOT_CERT = "istio-ca-root-cert"
 
@@ -60,9 +63,12 @@ def told(pod: Ref, proxies: Proxies) -> Held | Summary:
 
 
 def read_certificates(
-    read: Certificates, proxies: Proxies | None, sources: Sources, now: datetime
+    read: Certificates, proxies: Proxies | None, sources: Sources, now: datetime, beside: int = 1
 ) -> Certified | Unreadable:
-    """An answer for one namespace; nothing more is asked of a namespace where exec is forbidden."""
+    """An answer for one namespace, one of `beside` that are asked together.
+
+    Nothing more is asked of a namespace where exec is forbidden.
+    """
     if proxies is None:
         return Unreadable("nothing here asks proxies")
     try:
@@ -70,23 +76,44 @@ def read_certificates(
         callers = [pod for pod in _callers(read.namespace, sources) if pod.namespace != read.namespace]
     except ClusterError as error:
         return unreadable(error)
-    asked = [*own[:SERVERS], *callers[:CLIENTS]]
+    share = TOGETHER // beside
+    asked = [*own[: min(SERVERS, max(1, share))], *callers[: min(CLIENTS, share)]]
     roots: dict[str, tuple[bytes, ...] | None] = {}
-    refused: dict[str, str] = {}
+    ask = Asking(proxies)
     sides: list[Side] = []
     for pod in asked:
-        answer: Held | Summary | str = refused.get(pod.namespace, "")
-        if not answer:
-            try:
-                answer = told(pod.ref, proxies)
-            except RolloutError as error:
-                answer = error.problem
-                if isinstance(error, Forbidden):
-                    refused[pod.namespace] = error.problem
+        answer = ask(pod.ref)
         if pod.namespace not in roots:
             roots[pod.namespace] = _root(pod.namespace, sources)
         sides.append(Side(pod=pod, held=answer, mesh_root=roots[pod.namespace]))
     return Certified(now, tuple(sides), len(own) + len(callers) - len(asked))
+
+
+class Asking:
+    """Asks one pod after the other, and stops where it is no use: exec is forbidden, or nobody answers."""
+
+    def __init__(self, proxies: Proxies) -> None:
+        """Nobody was asked yet."""
+        self._proxies = proxies
+        self._refused: dict[str, str] = {}
+        self._failed: list[str] = []
+
+    def __call__(self, pod: Ref) -> Held | Summary | str:
+        """What a pod's proxy holds, or why it is not known."""
+        if pod.namespace in self._refused:
+            return self._refused[pod.namespace]
+        if len(self._failed) >= FAILURES:
+            return f"not asked any more: {self._failed[0]}"
+        try:
+            return told(pod, self._proxies)
+        except Forbidden as error:
+            self._refused[pod.namespace] = error.problem
+            return error.problem
+        except Unreachable as error:
+            self._failed.append(error.problem)
+            return error.problem
+        except RolloutError as error:
+            return error.problem
 
 
 def _one_each(pods: Iterable[Pod]) -> list[Pod]:

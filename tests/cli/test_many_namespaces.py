@@ -11,9 +11,12 @@ import pytest
 
 from rollout.cli import main
 from rollout.lab.lab import Lab
+from rollout.world.certificates import TOGETHER
 
 #: Asked of the server for each namespace, and for nothing else.
 PER_NAMESPACE = "dry run"
+#: Asked of proxies, of which several namespaces share a number.
+PROXIES = ("GET exec", "GET istio-ca-root-cert")
 
 
 @pytest.fixture
@@ -54,8 +57,9 @@ def test_three_namespaces_cost_the_lists_queries_and_reviews_of_one(
     three = asked(lab, monkeypatch, "plan", "--all-namespaces")
     dry_runs = one.pop(PER_NAMESPACE), three.pop(PER_NAMESPACE)
     assert dry_runs == (1, 3)
-    assert Counter() == three - one
-    assert {"GET exec", "GET istio-ca-root-cert", "GET v1"} == set(one - three)  # proxies are asked for one alone
+    asked_of_proxies = [three.pop(key, 0) for key in PROXIES], [one.pop(key, 0) for key in PROXIES]
+    assert max(asked_of_proxies[0]) <= TOGETHER
+    assert one == three
     assert one["GET pods"] == one["GET daemonsets"] == one["GET services"] == 1
     assert capsys.readouterr().out.count('"would_pass"') == 4
 

@@ -298,7 +298,7 @@ def test_proxies_that_are_asked() -> None:
     whole = Telling(dump, logs=["a line"])
     seen = ask_proxies([SERVER], whole, 60)
     assert isinstance(seen.certificates[ref], Held)
-    assert (["a line"], ["dump", "logs", "inbound"]) == (seen.logs[ref], whole.asked)
+    assert (["a line"], ["dump", "inbound", "logs"]) == (seen.logs[ref], whole.asked)
     assert {ref: {0: Mode.STRICT}} == seen.modes
     assert isinstance(ask_proxies([SERVER], Telling(b"junk", certs())).certificates[ref], Summary)
     refused = ask_proxies([SERVER], Telling(FORBIDDEN, FORBIDDEN, FORBIDDEN), 60)

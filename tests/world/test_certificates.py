@@ -12,7 +12,7 @@ from rollout.mesh.secrets import Held, Summary
 from rollout.model.kubernetes import ConfigMap, Metadata, Pod, Ref
 from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Party, Sight
 from rollout.ports import InboundChain
-from rollout.world.certificates import CLIENTS, ROOT_CERT, SERVERS, Certified, rights, told
+from rollout.world.certificates import CLIENTS, ROOT_CERT, SERVERS, TOGETHER, Certified, rights, told
 from rollout.world.collector import collect
 from rollout.world.reads import Certificates, Objects, Traffic
 from rollout.world.world import Reading, Unreadable, World
@@ -113,6 +113,28 @@ def test_where_exec_is_forbidden_nobody_else_of_the_namespace_is_asked() -> None
     held = [side.held for side in answer(proxies, *pods).sides]
     assert "no answer" == held[1]
     assert [True, False, True] == [isinstance(each, Held) for each in held]
+
+
+def test_after_two_failures_nobody_else_is_asked() -> None:
+    """Each may take as long as a command may: the world must not grow old meanwhile."""
+    pods = [pod(f"{name}-7d9-a", workload=name) for name in "abcd"]
+    proxies = Proxies(**{f"{name}-7d9-a": Unreachable("no answer") for name in "ab"})
+    held = [side.held for side in answer(proxies, *pods).sides]
+    assert ["no answer", "no answer", "not asked any more: no answer", "not asked any more: no answer"] == held
+    assert ["a-7d9-a", "b-7d9-a"] == proxies.asked
+
+
+def test_many_namespaces_share_what_is_asked() -> None:
+    """At least one pod of each; callers where some are left over."""
+    spaces = [f"n{number:03}" for number in range(TOGETHER * 2)]
+    pods = [pod(f"{name}-7d9-a", space, workload=name) for space in spaces for name in "abc"]
+    proxies = Proxies()
+    reads = [Certificates(space) for space in spaces]
+    found = collect(reads, FakeCluster(*pods), LabMetrics(), NoAnalyzer(), World(), NOW, proxies)
+    assert {(1, 2)} == {(len(found[read].value.sides), found[read].value.left) for read in reads}
+    proxies = Proxies()
+    collect(reads[:20], FakeCluster(*pods), LabMetrics(), NoAnalyzer(), World(), NOW, proxies)
+    assert TOGETHER == len(proxies.asked)
 
 
 def test_what_cannot_be_asked_at_all() -> None:
