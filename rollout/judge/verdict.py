@@ -13,6 +13,7 @@ from typing import assert_never
 import msgspec
 
 from rollout.judge.baseline import ATTEMPTS
+from rollout.judge.callers import without_sidecar
 from rollout.judge.edges import destination, errors, pools, silence, survival
 from rollout.judge.kubernetes import READS, changes, cluster_signals
 from rollout.judge.signals import OF_CLUSTER, SILENCE
@@ -58,7 +59,7 @@ def judge(
     else:
         why = unread or _blind(observation)
         if _new(observation, run_watch):
-            traffic = _traffic(baseline, observation, settled or run_watch.began)
+            traffic = _traffic(baseline, observation, world, settled or run_watch.began)
             kept = tuple(signal.key for signal in traffic if signal.breached)
     signals = tuple(_served(signal, run_watch.breached) for signal in (*cluster, *traffic))
     verdict = _verdict(signals, observation, why)
@@ -79,13 +80,16 @@ def _new(observation: Observation, watch: Watch) -> bool:
     return newest is not None and (watch.sample is None or newest > watch.sample)
 
 
-def _traffic(baseline: Baseline, observation: Observation, settled: datetime | None) -> tuple[Signal, ...]:
+def _traffic(
+    baseline: Baseline, observation: Observation, world: World, settled: datetime | None
+) -> tuple[Signal, ...]:
     found: list[Signal] = []
     # An unscraped destination looks exactly like one that refuses, and so does one with a single sample.
     if observation.steady and not _blind(observation):
         found += survival(baseline, observation)
         found += silence(baseline, observation)
         found += pools(baseline, observation)
+        found += without_sidecar(baseline, observation, world)
     window = timedelta(seconds=observation.window + observation.sight.interval)
     if settled is not None and observation.at - window >= settled:
         found += errors(baseline, observation)

@@ -116,7 +116,8 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 class Scaling(msgspec.Struct, frozen=True):
     """How many replicas of a workload are wanted now, and who wrote that last, when.
 
-    `subresource`: through `scale`, as kubectl and autoscalers do, so that nothing else was written with it.
+    `subresource`: through `scale`, as kubectl and autoscalers do, so that nothing else was written with it. `oldest`
+    is when the oldest of its live pods was created; None without one, or where it was not asked.
     """
 
     ref: str
@@ -124,6 +125,7 @@ class Scaling(msgspec.Struct, frozen=True):
     by: str = ""
     at: datetime | None = None
     subresource: bool = False
+    oldest: datetime | None = None
 
     def told(self, before: int) -> str:
         """`Deployment production/orders scaled 3→0 at 10:58 by kubectl`."""

@@ -13,6 +13,7 @@ from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run
 from rollout.record.spec import Task
 from rollout.record.state import State
+from rollout.stages.again import at_the_end, on_the_way
 from rollout.stages.arguments import Watch
 from rollout.stages.context import arguments, modes, refusal
 from rollout.stages.judging import tick, wanted
@@ -32,7 +33,9 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         return _over(run, world)
     step = tick(run, world, now, run.watch.began or run.entered)
     if isinstance(step, Wait):
-        return step
+        # Between two ticks, because a long window must not stand in for a tick's.
+        found = on_the_way(run, world, now)
+        return Move(State.ROLLING_BACK, found.sentence, signals=found.harm) if found.harm else step
     return msgspec.structs.replace(step, facts=(*_undo_proof(run, world, now), *step.facts))
 
 
@@ -65,9 +68,13 @@ def _loosened(run: Run, world: World) -> str:
 def _over(run: Run, world: World) -> Step:
     if why := _loosened(run, world):
         return Move(State.OVERRIDDEN, why, Outcome.OVERRIDDEN)
+    found = at_the_end(run, world)
+    if found.harm:
+        return Move(State.ROLLING_BACK, found.sentence, signals=found.harm)
+    more = "".join(f"; {said}" for said in found.beside)
     if not run.watch.traffic:
-        return Move(State.ENFORCED, "watched to the end; there was no traffic to judge", Outcome.UNOBSERVED)
+        return Move(State.ENFORCED, f"watched to the end; there was no traffic to judge{more}", Outcome.UNOBSERVED)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
     if exempt:
-        return Move(State.ENFORCED, f"watched to the end; {len(exempt)} exceptions", Outcome.EXCEPTIONS)
-    return Move(State.ENFORCED, "watched to the end", Outcome.ENFORCED)
+        return Move(State.ENFORCED, f"watched to the end; {len(exempt)} exceptions{more}", Outcome.EXCEPTIONS)
+    return Move(State.ENFORCED, f"watched to the end{more}", Outcome.ENFORCED)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from rollout.mesh.injection import live
 from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Scaling, WorkloadBaseline
 from rollout.model.kubernetes import APIService, DaemonSet, Pod, Workload
 from rollout.model.traffic import Family, Party, Sight
@@ -39,7 +40,7 @@ def counts(workload: Workload) -> tuple[int, int]:
     return (1 if desired is None else desired), workload.status.available_replicas
 
 
-def fold_scaling(workload: Workload) -> Scaling:
+def fold_scaling(workload: Workload, pods: Iterable[Pod] = ()) -> Scaling:
     """Who wrote spec.replicas last; an autoscaler does it through the controller manager."""
     writes = sorted(
         (field.time, field.manager, field.subresource == "scale")
@@ -47,7 +48,9 @@ def fold_scaling(workload: Workload) -> Scaling:
         if field.time is not None and "f:replicas" in field.fields.get("f:spec", {})
     )
     at, by, alone = writes[-1] if writes else (None, "", False)
-    return Scaling(str(workload.ref), counts(workload)[0], by, at, alone)
+    born = (p.metadata.creation_timestamp for p in pods_of(workload, pods) if live(p))
+    oldest = min((time for time in born if time is not None), default=None)
+    return Scaling(str(workload.ref), counts(workload)[0], by, at, alone, oldest)
 
 
 def pods_of(workload: Workload, pods: Iterable[Pod]) -> tuple[Pod, ...]:

@@ -103,7 +103,8 @@ def _steady(namespace: str, window: float, sight: Sight, there: dict[str, float]
 
 def _scalings(namespace: str, sources: Sources) -> tuple[Scaling, ...]:
     kinds: tuple[type[Workload], ...] = (Deployment, StatefulSet)
-    return tuple(fold_scaling(item) for kind in kinds for item in sources.readable(kind, namespace))
+    pods = sources.within(Pod, namespace)
+    return tuple(fold_scaling(item, pods) for kind in kinds for item in sources.readable(kind, namespace))
 
 
 def _texts(namespace: str, match: str, window: float) -> dict[str, str]:
