@@ -24,8 +24,29 @@ class Damaged(msgspec.Struct, frozen=True):
 
     @property
     def namespace(self) -> str:
-        """Of the run, as its id tells."""
-        return namespace_of(self.run)
+        """Of the run, as its id tells, which cuts a long one."""
+        return self.place if is_of(self.run, self.place) else namespace_of(self.run)
+
+
+#: Of a namespace's name, so many letters stand in a run's id.
+_IN_ID = 40
+
+
+def is_of(run_id: str, namespace: str) -> bool:
+    """The id is one of this namespace, or of another that begins like it."""
+    return namespace_of(run_id) == namespace[:_IN_ID]
+
+
+def is_named(damaged: Damaged, name: str) -> bool:
+    """It is the run of this name, or one of the namespace's."""
+    return name == damaged.run or is_of(damaged.run, name)
+
+
+def searched(name: str, record_namespace: str) -> list[str]:
+    """The namespaces that may hold the journal of a run or a namespace of this name; [] for any."""
+    namespace = namespace_of(name)
+    cut = namespace != name and len(namespace) >= _IN_ID
+    return [] if record_namespace or cut else [namespace]
 
 
 def runs_of(
@@ -43,7 +64,7 @@ def runs_of(
         try:
             run = _read(journal, run_id, place)
         except RecordError:
-            if namespace and namespace_of(run_id) != namespace:
+            if namespace and not is_of(run_id, namespace):
                 continue
             raise
         if not namespace or run.spec.namespace == namespace:
@@ -70,7 +91,7 @@ def readable_runs(
             try:
                 run = _read(journal, run_id, at)
             except (RecordError, ClusterError) as error:
-                if not namespaces or namespace_of(run_id) in namespaces:
+                if not namespaces or any(is_of(run_id, name) for name in namespaces):
                     problems.append(Damaged(run_id, at, error))
                 continue
             if not namespaces or run.spec.namespace in namespaces:
@@ -86,7 +107,7 @@ def _read(journal: Journal, run_id: str, place: str) -> Run:
             error.problem,
             limit=error.limit,
             where=error.where or f"ConfigMap {place}/rollout-{run_id}",
-            next=error.next or f"rollout rollback {namespace_of(run_id)}",
+            next=error.next or f"rollout rollback {Damaged(run_id, place, error).namespace}",
         ) from error
     if run.spec.run != run_id or run.spec.record_namespace != place:
         raise RecordError(
@@ -130,9 +151,9 @@ def find(journal: Journal, name: str, record_namespace: str) -> Run:
         RecordError: what was asked for cannot be read.
     """
     namespace = namespace_of(name)
-    runs, problems = readable_runs(journal, [] if record_namespace else [namespace], record_namespace)
+    runs, problems = readable_runs(journal, searched(name, record_namespace), record_namespace)
     run = newest(runs, name)
-    asked = [one.error for one in problems if one.run in ("", name) or (run is None and one.namespace == namespace)]
+    asked = [one.error for one in problems if one.run in ("", name) or (run is None and is_of(one.run, namespace))]
     if asked and (run is None or run.id != name):
         raise asked[0]
     if run is None:

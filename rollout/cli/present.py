@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 
 import msgspec
 
 from rollout.adapters.restoring import put_back
-from rollout.cli.history import Damaged, newest, readable_runs
+from rollout.cli.history import Damaged, is_of, newest, readable_runs, searched
 from rollout.cli.wiring import Ports
 from rollout.errors import ClusterError, Outcome, RecordError, RolloutError
 from rollout.lifecycle.writes import authorise
@@ -19,6 +20,9 @@ from rollout.record.run import Run, fold
 from rollout.record.state import ENDS, State
 from rollout.report.commands import namespace_of
 from rollout.stages.context import managers
+
+#: Between the API server's clock and ours.
+_SKEW = timedelta(minutes=5)
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -54,10 +58,14 @@ class Present(msgspec.Struct, frozen=True):
         return next((run for run in reversed(self.runs) if self.covered_by(run)), None)
 
     def covered_by(self, run: Run) -> bool:
-        """Its flip made this policy STRICT, and was not taken back as far as it knows."""
+        """Its flip made this policy STRICT, was not taken back as far as it knows, and nobody flipped it again."""
         strict = self.strict
         return strict is not None and any(
-            w.change.strict and w.standing and w.change.ref == strict.ref and w.change.uid == strict.metadata.uid
+            w.change.strict
+            and w.standing
+            and w.change.ref == strict.ref
+            and w.change.uid == strict.metadata.uid
+            and not _written_since(strict, w.done)
             for w in run.writes
         )
 
@@ -69,16 +77,23 @@ class Present(msgspec.Struct, frozen=True):
         return f"{self.namespace} is STRICT ({self.strict.ref}, by {by})"
 
 
+def _written_since(policy: PeerAuthentication, done: datetime | None) -> bool:
+    """`rollout` wrote its mode after this flip: then another run did, whose record is needed."""
+    written = [
+        f.time for f in policy.metadata.managed_fields if f.manager == "rollout" and f.time and not f.subresource
+    ]
+    return done is not None and any(at > done + _SKEW for at in written)
+
+
 def look(p: Ports, name: str, state_namespace: str) -> Present:
     """Read the policies and the journals of a namespace, or of a run's.
 
     Raises:
         ClusterError: they cannot be read.
     """
-    namespace = namespace_of(name)
-    runs, damaged = readable_runs(p.journal, [] if state_namespace else [namespace], state_namespace)
-    named = next((run for run in runs if run.id == name), None)
-    namespace = named.spec.namespace if named else namespace
+    runs, damaged = readable_runs(p.journal, searched(name, state_namespace), state_namespace)
+    known = [run.spec.namespace for run in runs if run.id == name] + [d.namespace for d in damaged if d.run == name]
+    namespace = next(iter(known), namespace_of(name))
     for one in damaged:
         if not one.run:
             raise one.error
@@ -91,7 +106,7 @@ def look(p: Ports, name: str, state_namespace: str) -> Present:
         mode=_mode(p, policies, namespace),
         strict=strict,
         runs=tuple(run for run in runs if run.spec.namespace == namespace),
-        damaged=tuple(one for one in damaged if one.namespace == namespace),
+        damaged=tuple(one for one in damaged if is_of(one.run, namespace)),
     )
 
 
@@ -198,7 +213,7 @@ def _mirrored(p: Ports, now: Present) -> tuple[Run, list[Fact]] | None:
     """A mirror is data, too: only the flip of the very object that is STRICT now counts."""
     found = []
     for name in p.journal.mirror.runs():
-        if namespace_of(name) != now.namespace:
+        if not is_of(name, now.namespace):
             continue
         try:
             facts = [event for event in p.journal.mirror.read(name) if not isinstance(event, NOTES)]

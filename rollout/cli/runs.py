@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from rollout.cli.again import again
-from rollout.cli.history import Damaged, find, newest, readable_runs
+from rollout.cli.history import Damaged, find, is_named, newest, readable_runs, searched
 from rollout.cli.migrate import io_of, report, warned
 from rollout.cli.present import Present, answering, look, not_ours, to_take_back
 from rollout.cli.wiring import Ports, me, ports
@@ -22,7 +22,6 @@ from rollout.lifecycle.loop import drive
 from rollout.record.events import Requested, RequestKind, Resumed
 from rollout.record.run import Run
 from rollout.record.state import State
-from rollout.report.commands import namespace_of
 from rollout.report.json import batch_json
 from rollout.report.layout import Style
 from rollout.report.status import status as table
@@ -33,6 +32,8 @@ from rollout.stages.orphans import left_alone
 _PIPE = 10_000
 #: Between two looks at a lease that somebody else holds.
 _POLL = timedelta(seconds=5)
+#: Between two lines that say so.
+_SAID = timedelta(minutes=1)
 
 
 def status(args: Any) -> int:
@@ -54,12 +55,11 @@ def status(args: Any) -> int:
 def _asked_for(args: Any, p: Ports) -> tuple[list[Run], list[Damaged]]:
     if not args.run:
         return readable_runs(p.journal, (), args.state_namespace)
-    namespace = namespace_of(args.run)
-    runs, damaged = readable_runs(p.journal, [] if args.state_namespace else [namespace], args.state_namespace)
+    runs, damaged = readable_runs(p.journal, searched(args.run, args.state_namespace), args.state_namespace)
     run = newest(runs, args.run)
     if run is not None and run.id == args.run:
         return [run], []
-    mine = [one for one in damaged if one.namespace == namespace or not one.run]
+    mine = [one for one in damaged if is_named(one, args.run) or not one.run]
     if run is None and not mine:
         return [find(p.journal, args.run, args.state_namespace)], []
     return [run] if run else [], mine
@@ -167,7 +167,7 @@ def _taken_back(args: Any, p: Ports, now: Present, asked: Requested) -> int:
 
 def _waited(args: Any, p: Ports, now: Present, asked: Requested) -> str:
     """Ask whoever holds the lease, until he has given it back or it has run out; the run that held it."""
-    screen, asked_of, told, first = p.screen(args), "", "", ""
+    screen, asked_of, first, due = p.screen(args), "", "", p.clock.now()
     with p.stopper:
         while p.stopper.asked is None and (holder := p.lease.holder(now.namespace)) is not None:
             run, until = holder
@@ -176,8 +176,8 @@ def _waited(args: Any, p: Ports, now: Present, asked: Requested) -> str:
                 with suppress(NotFound, RecordError):  # no journal to write into: its holder may create it anew
                     p.journal.request(run, args.state_namespace or now.namespace, asked)
                     asked_of = run
-            if run != told:
-                told = run
+            if p.clock.now() >= due:
+                due = p.clock.now() + _SAID
                 screen.say(f"asked {run} to roll back; waiting for it, or for the end of its lease {until:%H:%M:%S}")
             pause = min(until + timedelta(seconds=1), p.clock.now() + _POLL)
             p.guard(partial(p.clock.sleep_until, pause))

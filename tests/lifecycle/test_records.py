@@ -56,9 +56,9 @@ def journals(lab: Lab) -> list[dict[str, Any]]:
     return sorted(found, key=lambda c: c["metadata"]["creationTimestamp"])
 
 
-def killed_in_watch(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> str:
+def killed_in_watch(lab: Lab, monkeypatch: pytest.MonkeyPatch, *more: str) -> str:
     """A migration whose process dies in mid-watch, its lease still running; the run's id."""
-    dead = []
+    dead: list[bool] = []
     before = {c["metadata"]["name"] for c in journals(lab)}
 
     def fresh() -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def killed_in_watch(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> str:
         for name in ("create", "patch", "delete", "list", "get"):
             patch.setattr(KubernetesCluster, name, guarded(getattr(KubernetesCluster, name)))
         with pytest.raises(Killed):
-            run(lab, "migrate", "production")
+            run(lab, "migrate", "production", *more)
     assert mode(lab) == "STRICT"
     return str(fresh()[0]["metadata"]["name"]).removeprefix("rollout-")
 
@@ -134,6 +134,19 @@ def test_a_deleted_journal_comes_back_from_the_mirror(
     lab.advance(timedelta(minutes=2))
     assert run(lab, command, "production") == end
     assert mode(lab) == after
+    assert f"rollout-{run_id}" in [c["metadata"]["name"] for c in journals(lab)]
+
+
+def test_an_older_flip_of_the_same_policy_is_no_record_of_this_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enforced, opened by somebody, flipped anew and lost: the lost run goes on, the older one is not reprinted."""
+    assert run(lab, "migrate", "production") == 0
+    somebody_sets(lab, "PERMISSIVE")
+    since = f"{lab.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+    lab.advance(days=2)
+    run_id = killed_in_watch(lab, monkeypatch, "--permissive-since", since, "--reason", "opened by hand")
+    delete(lab, run_id)
+    lab.advance(timedelta(minutes=2))
+    assert run(lab, "resume", "production") == 0
     assert f"rollout-{run_id}" in [c["metadata"]["name"] for c in journals(lab)]
 
 
