@@ -140,11 +140,14 @@ def test_a_deleted_journal_comes_back_from_the_mirror(
 def test_an_older_flip_of_the_same_policy_is_no_record_of_this_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Enforced, opened by somebody, flipped anew and lost: the lost run goes on, the older one is not reprinted."""
     assert run(lab, "migrate", "production") == 0
+    (older,) = journals(lab)
+    delete(lab, older["metadata"]["name"].removeprefix("rollout-"))
     somebody_sets(lab, "PERMISSIVE")
-    since = f"{lab.clock.now():%Y-%m-%dT%H:%M:%SZ}"
     lab.advance(days=2)
-    run_id = killed_in_watch(lab, monkeypatch, "--permissive-since", since, "--reason", "opened by hand")
+    run_id = killed_in_watch(lab, monkeypatch)
     delete(lab, run_id)
+    kept = {name: older["metadata"][name] for name in ("name", "namespace", "labels")}
+    lab.store.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": kept, "data": older["data"]})
     lab.advance(timedelta(minutes=2))
     assert run(lab, "resume", "production") == 0
     assert f"rollout-{run_id}" in [c["metadata"]["name"] for c in journals(lab)]
