@@ -159,10 +159,10 @@ class KubernetesLease:
         except (NotFound, Conflict, Unreachable):
             return
 
-    def holder(self, namespace: str) -> tuple[str, datetime] | None:
-        """Run and expiry of a fresh lease."""
+    def holder(self, namespace: str, place: str = "") -> tuple[str, datetime] | None:
+        """Run and expiry of a fresh lease; `place` is where it is kept, if not where this command keeps its own."""
         try:
-            lease = self._get(namespace)
+            lease = self._cluster.get(LeaseObject, place or self._namespace(namespace), PREFIX + namespace)
         except NotFound:
             return None
         expiry = lease.expiry()

@@ -31,7 +31,22 @@ class Mirror:
         """Nothing is written yet."""
         self._folder = folder
         self._mended: set[str] = set()
+        self._told = False
         self.error = ""
+
+    def warning(self) -> str:
+        """Why this machine keeps no copy, said once; '' when it does, or when that was said."""
+        if not self.error or self._told:
+            return ""
+        self._told = True
+        return f"warning: {self.error}; the cluster's journal alone has this run"
+
+    def runs(self) -> tuple[str, ...]:
+        """The runs that have a journal here."""
+        try:
+            return tuple(sorted(path.parent.name for path in self._folder.glob("*/journal.jsonl")))
+        except OSError:
+            return ()
 
     def folder(self, run: str) -> Path:
         """Where the run's files are; what a user typed as a run does not lead out of the folder."""

@@ -19,15 +19,18 @@ from rollout.lifecycle.loop import drive
 from rollout.lifecycle.planning import plans as planned
 from rollout.lifecycle.waves import in_order, waves
 from rollout.playbook.play import Playbook
-from rollout.record.events import Resumed, Started
-from rollout.record.run import Run, begin
+from rollout.record.events import Ended, Moved, Resumed, Started
+from rollout.record.run import Run, apply, begin
 from rollout.record.spec import Spec
+from rollout.record.state import State
 from rollout.report.endings import recap, result
 from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
 from rollout.report.overview import overview
 from rollout.report.plan import plans
 from rollout.report.text import header
+from rollout.stages.sentences import end
+from rollout.stages.verifying import refused
 
 #: With more namespaces than this a plan's text names them in its table only, and leaves out of the details what is ok.
 MANY = 10
@@ -59,6 +62,7 @@ def migrated(args: Any, p: Ports) -> int:
         for wave in waves(ordered, book.serial):
             runs = [_begun(specs[name], p, screen) for name in wave]
             done += drive(runs, io_of(p, screen))
+            warned(p, screen)
             failed = sum(1 for run in done if run.result in _FAILURES)
             if failed > _allowed(book, len(names)) or p.stopper.asked:
                 break
@@ -106,7 +110,10 @@ def _specs(args: Any, book: Playbook, p: Ports, names: list[str], *, plan: bool)
 
 def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
     """A new run, or the unfinished one of the namespace with its own spec."""
+    first = Started(t=wanted.started, seq=1, spec=wanted)
     old = unfinished(p.journal, wanted.namespace, wanted.record_namespace)
+    if old is None and (why := refused(begin(first))):
+        return _never(begin(first), why)
     run_id = old.id if old else wanted.run
     if old is not None:
         refuse_others(old.spec, wanted)
@@ -114,11 +121,26 @@ def _begun(wanted: Spec, p: Ports, screen: Screen) -> Run:
     if old is not None:
         screen.say(f"Run {old.id} of {wanted.namespace} is not finished: going on with it, with its own assignment")
         return io_of(p, screen).append(old, Resumed(t=p.clock.now(), by=p.identity.user))
-    first = Started(t=wanted.started, seq=1, spec=wanted)
     p.journal.create(first)
+    warned(p, screen)
     run = begin(first)
     screen.event(run, run, first)
     return run
+
+
+def _never(run: Run, why: str) -> Run:
+    """A namespace that is never touched: its run ends here, and leaves no ConfigMap and no Lease in it."""
+    at = run.spec.started
+    moved = Moved(t=at, seq=2, from_=run.state, to=State.BLOCKED, why=why, outcome=Outcome.BLOCKED.name)
+    blocked = apply(run, moved)
+    said = end(blocked)
+    return apply(blocked, Ended(t=at, seq=3, outcome=said.outcome.name, sentence=said.sentence, next=said.next))
+
+
+def warned(p: Ports, screen: Screen) -> None:
+    """Say once that this machine cannot keep its copy of the journal."""
+    if said := p.journal.mirror.warning():
+        screen.say(said)
 
 
 #: What the command line or the playbook says of a run, and a run that goes on keeps.

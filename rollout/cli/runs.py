@@ -3,38 +3,82 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from rollout.cli.again import again
-from rollout.cli.history import find, readable_runs, runs_of
-from rollout.cli.migrate import io_of, report
+from rollout.cli.history import Damaged, find, is_named, newest, readable_runs, searched
+from rollout.cli.migrate import io_of, report, warned
+from rollout.cli.present import Present, answering, look, not_ours, to_take_back
 from rollout.cli.wiring import Ports, me, ports
-from rollout.errors import ClusterError, NotOurs, Outcome, RolloutError, UsageError, worst
+from rollout.errors import ClusterError, NotFound, NotOurs, Outcome, RecordError, RolloutError, UsageError, worst
 from rollout.lifecycle.loop import drive
 from rollout.record.events import Requested, RequestKind, Resumed
 from rollout.record.run import Run
+from rollout.record.state import State
 from rollout.report.json import batch_json
+from rollout.report.layout import Style
 from rollout.report.status import status as table
+from rollout.report.text import problem
 from rollout.stages.orphans import left_alone
+
+#: Columns of a table that no terminal shows.
+_PIPE = 10_000
+#: Between two looks at a lease that somebody else holds.
+_POLL = timedelta(seconds=5)
+#: Between two lines that say so.
+_SAID = timedelta(minutes=1)
 
 
 def status(args: Any) -> int:
-    """Where every run stands, from the cluster's journals."""
+    """Where every run stands, from the cluster's journals; what cannot be read is said, and decides the exit code."""
     with ports(args) as p:
-        runs = [find(p.journal, args.run, args.state_namespace)] if args.run else _all(args, p)
+        runs, damaged = _asked_for(args, p)
         if args.output == "json":
             sys.stdout.write(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
         else:
             screen = p.screen(args)
-            screen.lines(table(runs, p.clock.now(), screen.style))
-    return Outcome.DONE.exit_code
+            idle = frozenset(run.id for run in runs if _unattended(p, run))
+            lost = [(one.namespace, one.run) for one in damaged if one.run]
+            screen.lines(table(runs, p.clock.now(), _whole(screen.style), unattended=idle, damaged=lost))
+        for one in damaged:
+            p.screen(args).lines(problem(one.error.lines(), p.screen(args).style))
+    return worst([one.error.outcome for one in damaged]).exit_code
 
 
-def _all(args: Any, p: Ports) -> list[Run]:
-    return runs_of(p.journal, "", args.state_namespace)
+def _asked_for(args: Any, p: Ports) -> tuple[list[Run], list[Damaged]]:
+    if not args.run:
+        return readable_runs(p.journal, (), args.state_namespace)
+    runs, damaged = readable_runs(p.journal, searched(args.run, args.state_namespace), args.state_namespace)
+    run = newest(runs, args.run)
+    if run is not None and run.id == args.run:
+        return [run], []
+    mine = [one for one in damaged if is_named(one, args.run) or not one.run]
+    if run is None and not mine:
+        return [find(p.journal, args.run, args.state_namespace)], []
+    return [run] if run else [], mine
+
+
+def _unattended(p: Ports, run: Run) -> bool:
+    """It has not ended, and nobody holds its lease; where leases cannot be read nothing is claimed."""
+    if run.ended or run.spec.plan:
+        return False
+    try:
+        holder = p.lease.holder(run.spec.namespace, run.spec.record_namespace)
+    except ClusterError:
+        return False
+    return holder is None or holder[0] != run.id
+
+
+def _whole(style: Style) -> Style:
+    """Names are cut for eyes only: what reads a pipe needs the whole of a run's id."""
+    return style if sys.stdout.isatty() else msgspec.structs.replace(style, width=_PIPE)
 
 
 def resume(args: Any) -> int:
@@ -47,15 +91,31 @@ def resume(args: Any) -> int:
     with ports(args) as p:
         if args.all:
             return _all_resumed(args, p)
-        return _driven(args, p, [find(p.journal, args.run, args.state_namespace)], None)
+        return _driven(args, p, [_resumable(args, p)], None)
+
+
+def _resumable(args: Any, p: Ports) -> Run:
+    """The run to go on with. One that ended is compared with what is there first: it may be long out of date."""
+    place = args.state_namespace or ""
+    try:
+        run = find(p.journal, args.run, place)
+    except (UsageError, RecordError):
+        now = look(p, args.run, place)
+        if not now.ours or now.covering is not None:
+            raise
+        return answering(p, now, args.run, place) or find(p.journal, args.run, place)
+    if not run.finished or run.state is State.ROLLBACK_FAILED:
+        return run
+    return answering(p, look(p, args.run, place), args.run, place) or run
 
 
 def _all_resumed(args: Any, p: Ports) -> int:
     """Every run that nobody works on; what cannot be read or taken is said, and decides the exit code at the end."""
     screen = p.screen(args)
-    runs, problems = readable_runs(p.journal, args.namespace, args.state_namespace)
-    for problem in problems:
-        screen.lines(problem.lines())
+    runs, damaged = readable_runs(p.journal, args.namespace, args.state_namespace)
+    problems = [one.error for one in damaged]
+    for error in problems:
+        screen.lines(error.lines())
     orphans = [run for run in runs if not left_alone(run)]
     for run in runs:
         if not run.finished and (why := left_alone(run)):
@@ -63,22 +123,70 @@ def _all_resumed(args: Any, p: Ports) -> int:
     if not orphans:
         screen.say("no run is waiting to be taken up")
     code = _driven(args, p, orphans, None, problems)
-    return code or worst([problem.outcome for problem in problems]).exit_code
+    return code or worst([error.outcome for error in problems]).exit_code
 
 
 def rollback(args: Any) -> int:
-    """Take a namespace back to PERMISSIVE; a run that is alive does it itself."""
+    """Take a namespace back to PERMISSIVE; a run that is alive does it itself, and is waited for."""
     if not args.run:
         raise UsageError("no run or namespace is named", next="rollout rollback NAMESPACE")
+    place = args.state_namespace or ""
     with ports(args) as p:
-        run = find(p.journal, args.run, args.state_namespace)
-        request = Requested(t=p.clock.now(), kind=RequestKind.ROLL_BACK, by=me(), to_start=args.to_start)
-        holder = p.lease.holder(run.spec.namespace)
-        if holder is not None and not run.ended:
-            p.journal.request(run.id, run.spec.record_namespace, request)
-            p.screen(args).say(f"asked {holder[0]} to roll back; its lease runs until {holder[1]:%H:%M:%S}")
+        asked = Requested(t=p.clock.now(), kind=RequestKind.ROLL_BACK, by=me(), to_start=args.to_start)
+        now = look(p, args.run, place)
+        if not (now.runs or now.damaged or now.ours):
+            find(p.journal, args.run, place)
+        if p.lease.holder(now.namespace) is not None:
+            waited = _waited(args, p, now, asked)
+            if p.stopper.asked is not None:
+                return _broken_off(p, args, now)
+            now = look(p, args.run, place)
+            obeyed = next((run for run in now.runs if run.id == waited), None)
+            if obeyed is not None and _obeyed(obeyed, asked):
+                return report(args, [obeyed], p.screen(args), [])
+        return _taken_back(args, p, now, asked)
+
+
+def _obeyed(run: Run, asked: Requested) -> bool:
+    """It ended after it was asked, and with nothing left to take back."""
+    return run.ended and run.updated >= asked.t and run.state in (State.ROLLED_BACK, State.ROLLBACK_FAILED)
+
+
+def _taken_back(args: Any, p: Ports, now: Present, asked: Requested) -> int:
+    run = to_take_back(now, args.run, to_start=args.to_start)
+    if run is None:
+        ended = newest(now.runs, args.run)
+        if not now.refuses and (ended is None or ended.state in (State.ENFORCED, State.BLOCKED)):
+            p.screen(args).say(f"{now.said()}: there is nothing of ours to take back", f"rollout plan {now.namespace}")
             return Outcome.DONE.exit_code
-        return _driven(args, p, [run], request)
+        run = answering(p, now, args.run, args.state_namespace or "")
+        if run is None or (now.refuses and not now.covered_by(run)):
+            raise not_ours(now)
+    return _driven(args, p, [run], msgspec.structs.replace(asked, t=p.clock.now()))
+
+
+def _waited(args: Any, p: Ports, now: Present, asked: Requested) -> str:
+    """Ask whoever holds the lease, until he has given it back or it has run out; the run that held it."""
+    screen, asked_of, first, due = p.screen(args), "", "", p.clock.now()
+    with p.stopper:
+        while p.stopper.asked is None and (holder := p.lease.holder(now.namespace)) is not None:
+            run, until = holder
+            first = first or run
+            if run != asked_of:
+                with suppress(NotFound, RecordError):  # no journal to write into: its holder may create it anew
+                    p.journal.request(run, args.state_namespace or now.namespace, asked)
+                    asked_of = run
+            if p.clock.now() >= due:
+                due = p.clock.now() + _SAID
+                screen.say(f"asked {run} to roll back; waiting for it, or for the end of its lease {until:%H:%M:%S}")
+            pause = min(until + timedelta(seconds=1), p.clock.now() + _POLL)
+            p.guard(partial(p.clock.sleep_until, pause))
+    return first
+
+
+def _broken_off(p: Ports, args: Any, now: Present) -> int:
+    p.screen(args).say(f"stopped waiting; {now.namespace} was asked to roll back", f"rollout status {now.namespace}")
+    return (Outcome.TERMINATED if p.stopper.asked is signal.SIGTERM else Outcome.INTERRUPTED).exit_code
 
 
 def _driven(
@@ -106,7 +214,9 @@ def _driven(
                     problems.append(error)
                 continue
             taken.append(known)
+        warned(p, screen)
         done = drive(taken, io)
+        warned(p, screen)
     return report(args, done, screen, [])
 
 
