@@ -17,7 +17,6 @@ from rollout.adapters.retry import Sleep, retrying
 from rollout.errors import BadQuery, MetricsError, MetricsRefused, MetricsUnreachable, QueryTooHeavy
 from rollout.ports import Answer, RangeAnswer, Sample, Series
 
-
 #: Seconds for `time()`, which costs nothing: does anybody answer at all?
 PROBE = 5.0
 #: Tries that took this long before nobody answered are not repeated by the next query.

@@ -82,7 +82,10 @@ class ServiceSource:
         return self._address
 
     def fetch(self, endpoint: str, params: dict[str, str], limit: float | None = None) -> Reply:  # noqa: ARG002
-        """Ask once; the time limit is the cluster's. The API server's own refusals are Status objects; everything else is Prometheus' answer."""
+        """Ask once; the time limit is the cluster's.
+
+        The API server's own refusals are Status objects; everything else is Prometheus' answer.
+        """
         try:
             status, body = self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items()))
         except Unreachable as error:
