@@ -40,14 +40,26 @@ def terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
+#: The keyword in whose state a check belongs; `verify` and `check` alone may name theirs.
+_KEYWORD_OF = {
+    State.VERIFYING: "verify",
+    State.PERMISSIVE: "permissive",
+    State.CONFIRMING: "confirm_mtls",
+    State.CHECKING: "check",
+}
+
+
 def naming() -> dict[str, str]:
-    """Which keyword may name a check."""
-    return {c.meta.id: "verify" if c.meta.state is State.VERIFYING else "check" for c in checks()
-            if c.meta.state in (State.VERIFYING, State.CHECKING)}  # fmt: skip
+    """Every check, and which keyword is about it."""
+    return {check.meta.id: _KEYWORD_OF[check.meta.state] for check in checks()}
 
 
-def playbook(path: str | None, extra: list[str], namespaces: list[str]) -> Playbook:
-    """The playbook with the command line's variables."""
+def playbook(path: str | None, extra: list[str], namespaces: list[str], *, now: datetime | None = None) -> Playbook:
+    """The playbook with the command line's variables; with `now` nothing in it may have expired.
+
+    A file of variables may serve several playbooks; a single one that this playbook does not have is a mistake.
+    """
+    typed: list[str] = []
     variables = {"namespaces": ",".join(namespaces)}
     for text in extra:
         if text.startswith("@"):
@@ -59,7 +71,28 @@ def playbook(path: str | None, extra: list[str], namespaces: list[str]) -> Playb
         if not sign:
             raise UsageError(f"{text!r} has no '='", limit="-e NAME=VALUE or -e @FILE", where="-e")
         variables[name] = value
-    return load(Path(path) if path else None, keywords=KEYWORDS, checks=naming(), variables=variables)
+        typed.append(name)
+    book = load(Path(path) if path else None, keywords=KEYWORDS, checks=naming(), variables=variables, now=now)
+    for name in typed:
+        _used(name, book)
+    return book
+
+
+def _used(name: str, book: Playbook) -> None:
+    """What looks like one of the playbook's variables the loader has refused already."""
+
+    def stands(word: str) -> bool:
+        return re.search(rf"\b{re.escape(word)}\b", book.text) is not None
+
+    if stands(name):
+        return
+    known = sorted(word for word in book.variables if word != "namespaces" and stands(word))
+    raise UsageError(
+        f"the playbook {book.name} has no variable {name!r}",
+        limit=f"it has {', '.join(known) or 'none'}",
+        where="-e",
+        next=f"rollout playbook show {book.path}",
+    )
 
 
 def targets(cluster: Cluster, args: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import platform
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def playbook(args: Any) -> int:
     path = Path(args.file) if args.file else shipped()
     if args.action == "show":
         return _print([path.read_text(encoding="utf-8").rstrip()])
-    book = load_playbook(str(path), args.extra_vars, ["namespace"])
-    return _print([f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"])
+    book = load_playbook(str(path), args.extra_vars, ["namespace"], now=datetime.now(UTC))
+    summary = f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"
+    return _print([*(f"warning: {text}" for text in book.warnings), summary])
 
 
 def rbac(args: Any) -> int:

@@ -195,6 +195,15 @@ def _all(entry: Node, found: Mapping[str, Any], needed: tuple[str, ...], what: s
 
 def _expiry(node: Node, scope: Scope) -> datetime | None:
     """A date lasts until its end in UTC; a time needs its offset."""
+    until = _moment(node, scope)
+    if until and scope.now and until <= scope.now:
+        scope.problems.add(
+            node.start_mark, f"it expired, {until:%Y-%m-%d %H:%M %Z}", "a date to come, or take the entry out"
+        )
+    return until
+
+
+def _moment(node: Node, scope: Scope) -> datetime | None:
     value = scope.value(node)
     if value is BROKEN:
         return None
