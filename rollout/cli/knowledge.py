@@ -88,10 +88,22 @@ def rbac(args: Any) -> int:
 
 
 def lab(args: Any) -> int:  # noqa: ARG001
-    """The scenarios."""
+    """The scenarios, and the namespaces that each is about."""
     from rollout.lab.lab import list_scenarios
+    from rollout.lab.scenario import SHIPPED
 
-    return _print([f"{name:<34} {title}" for name, title in list_scenarios()])
+    rows = [(name, _target(SHIPPED / f"{name}.yaml"), title) for name, title in list_scenarios()]
+    wide = max(len(target) for _, target, _ in rows)
+    return _print(
+        [f"{name:<34} {target:<{wide}} {title}" for name, target, title in (("SCENARIO", "TARGET", "TITLE"), *rows)]
+    )
+
+
+def _target(path: Path) -> str:
+    """Read as its title is: loading every scenario would take seconds."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next((line for line in lines if line.startswith("target:")), "target:")
+    return line.removeprefix("target:").strip(" []")
 
 
 def version(args: Any) -> int:  # noqa: ARG001

@@ -10,6 +10,7 @@ from rollout.cli import main
 from rollout.cli.parser import parser
 from rollout.lab.lab import Lab
 from rollout.lab.prometheus import Outage
+from rollout.lab.scenario import list_scenarios
 from rollout.report.json import FORMAT_VERSION
 
 QUICK = str(Path(__file__).parents[1] / "lifecycle" / "quick.yaml")
@@ -153,6 +154,39 @@ def test_a_forged_journal(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert [] == policy_writes(lab)
 
 
+def test_a_duration_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is known from the first moment: exit 3 before PERMISSIVE is written, though --until asks for no more."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Lab.start("healthy") as lab:
+        code, text = attempt(lab, capsys, "migrate", "shop", "--yes", "--max-duration", "5m")
+        assert (3, []) == (code, policy_writes(lab))
+        said = " ".join(text.split())
+        assert "drain, watch and rollback need 0:45:45, and --max-duration leaves 0:0" in said
+        argv = ("migrate", "shop", "--yes", "--max-duration", "5m", "--until", "permissive")
+        assert 7 == attempt(lab, capsys, *argv)[0]
+        assert [] != policy_writes(lab)
+
+
+def test_a_scenario_of_another_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next command is about the scenario's own target, not the first namespace of its mesh."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert 2 == main(["migrate", "production", "--lab", "healthy"])
+    assert "    next    rollout migrate shop --lab healthy\n" in capsys.readouterr().err
+
+
+def test_the_list_of_scenarios_says_which_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    """What has to be typed after `plan`."""
+    assert 0 == main(["lab", "list"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["SCENARIO", "TARGET", "TITLE"] == rows[0]
+    assert ["healthy", "shop"] == next(row for row in rows if row[0] == "healthy")[:2]
+    assert len(list_scenarios()) == len(rows) - 1
+
+
 def test_an_unknown_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2."""
     assert main(["plan", "production", "--lab", "helthy"]) == 2
@@ -175,6 +209,8 @@ def test_what_is_not_known(argv: list[str], capsys: pytest.CaptureFixture[str]) 
         ["--exempt", "PeerAuthentication a/b"],
         ["--fixed", "no time", "--reason", "r"],
         ["--permissive-since", "yesterday", "--reason", "r"],
+        ["--permissive-since", "2999-01-01", "--reason", "r"],
+        ["--fixed", "a -> b/c@2999-01-01", "--reason", "r"],
         ["--max-duration", "soon"],
         ["-e", "novalue"],
     ],
