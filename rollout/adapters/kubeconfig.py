@@ -64,6 +64,8 @@ def access(kubeconfig: str | None, context: str | None, environ: Mapping[str, st
         return _from_files(os.pathsep.join(found), context)
     if not kubeconfig and not context and environ.get("KUBERNETES_SERVICE_HOST"):
         return _in_cluster()
+    if any(Path(path).expanduser().is_dir() for path in paths.split(os.pathsep) if path):
+        raise UsageError("the kubeconfig is a directory", where=paths, next="--kubeconfig FILE, such as its config")
     raise UsageError("there is no kubeconfig file", where=paths, next="--kubeconfig FILE, or export KUBECONFIG=FILE")
 
 
@@ -99,7 +101,16 @@ def _from_files(paths: str, context: str | None) -> Access:
         )
         configuration = client.Configuration()
         loader.load_and_set(configuration)
-    except (config.ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError("the kubeconfig is not UTF-8", where=paths, next="save it as UTF-8") from error
+    except (AttributeError, KeyError, TypeError) as error:  # the library takes its shape for granted
+        raise UsageError(
+            "the file is no kubeconfig",
+            limit="a mapping with clusters, users, contexts and current-context",
+            where=paths,
+            next="kubectl config view --kubeconfig FILE",
+        ) from error
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError) as error:
         raise UsageError(f"the kubeconfig cannot be used: {error}", where=paths) from error
     user = loader.user_name
     expires = getattr(loader, "expiry", None) or token_expiry(_token(configuration))

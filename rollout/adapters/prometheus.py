@@ -5,7 +5,8 @@ The bytes come from a `Source` (`prometheus_source`): straight from Prometheus, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,6 +16,17 @@ from rollout.adapters.failures import parse
 from rollout.adapters.retry import Sleep, retrying
 from rollout.errors import BadQuery, MetricsError, MetricsRefused, MetricsUnreachable, QueryTooHeavy
 from rollout.ports import Answer, RangeAnswer, Sample, Series
+
+#: Seconds for `time()`, which costs nothing: does anybody answer at all?
+PROBE = 5.0
+#: Tries that took this long before nobody answered are not repeated by the next query.
+SLOW = 3.0
+#: Seconds without a question, after nobody answered for long.
+QUIET = 30.0
+
+
+class NoAnswerInTime(QueryTooHeavy):
+    """The connection stood, and no byte came: the query is too heavy, or Prometheus hangs."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -27,12 +39,12 @@ class Reply(msgspec.Struct, frozen=True):
 class Source(Protocol):
     """Where Prometheus' bytes come from."""
 
-    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
-        """Ask `query` or `query_range` once.
+    def fetch(self, endpoint: str, params: dict[str, str], limit: float | None = None) -> Reply:
+        """Ask `query` or `query_range` once; `limit` in seconds is shorter than the source's own, where it can be.
 
         Raises:
             MetricsUnreachable: no answer.
-            QueryTooHeavy: no answer in time.
+            NoAnswerInTime: the connection stood, and no byte came.
         """
         ...
 
@@ -70,13 +82,26 @@ class _Payload(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PrometheusMetrics:
-    """`ports.Metrics` over a source."""
+    """`ports.Metrics` over a source.
 
-    def __init__(self, source: Source, sleep: Sleep, more: Mapping[str, str] | None = None) -> None:
-        """Keep them; `sleep` waits between tries, `more` are parameters that go with every question."""
+    Where nobody answers, each of the many queries of one look would wait out its own limit. So a query that got no
+    byte is followed by `time()`; when that is silent too, and wherever the tries themselves took long, further queries
+    fail at once for `QUIET` seconds, and the first one after them is `time()` again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sleep: Sleep,
+        more: Mapping[str, str] | None = None,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Keep them; `sleep` waits between tries, `more` goes with every question, `elapsed` counts real seconds."""
         self._source = source
         self._more = dict(more or {})
         self._sleep = sleep
+        self._elapsed = elapsed
+        self._silent: tuple[float, MetricsUnreachable] | None = None
 
     def query(self, promql: str, at: datetime) -> Answer:
         """Instant query."""
@@ -124,11 +149,48 @@ class PrometheusMetrics:
         self._source.close()
 
     def _ask(self, endpoint: str, params: dict[str, str], promql: str) -> tuple[_Data, tuple[str, ...]]:
-        reply: Reply = retrying(self._sleep)(lambda: self._answered(endpoint, {**params, **self._more}, promql))
+        self._heard()
+        begun = self._elapsed()
+        try:
+            reply: Reply = retrying(self._sleep)(lambda: self._answered(endpoint, {**params, **self._more}, promql))
+        except NoAnswerInTime:
+            self._probed()
+            raise
+        except MetricsUnreachable as error:
+            if self._elapsed() - begun >= SLOW:
+                self._silent = (self._elapsed(), error)
+            raise
         payload = _payload(reply, self.address())
         if payload.status != "success" or payload.data is None:
             raise _said(payload, 200, promql, self.address())
         return payload.data, payload.warnings or ()
+
+    def _heard(self) -> None:
+        """Nobody answered a moment ago: say so at once. Longer ago: ask what costs nothing first."""
+        if self._silent is None:
+            return
+        since, error = self._silent
+        if self._elapsed() - since < QUIET:
+            raise MetricsUnreachable(
+                f"{error.problem}; not asked again for {QUIET:g} s", where=error.where, next=error.next
+            )
+        self._probed()
+        self._silent = None
+
+    def _probed(self) -> None:
+        """Raises MetricsUnreachable when even `time()` gets no byte."""
+        try:
+            self._source.fetch("query", {"query": "time()", **self._more}, PROBE)
+        except (NoAnswerInTime, MetricsUnreachable) as error:
+            said = MetricsUnreachable(
+                "Prometheus takes connections and does not answer, not even `time()`"
+                if isinstance(error, NoAnswerInTime)
+                else error.problem,
+                where=self.address(),
+                next=error.next if isinstance(error, MetricsUnreachable) else "is it starting, overloaded or stuck?",
+            )
+            self._silent = (self._elapsed(), said)
+            raise said from error
 
     def _answered(self, endpoint: str, params: dict[str, str], promql: str) -> Reply:
         reply = self._source.fetch(endpoint, params)

@@ -17,9 +17,9 @@ import requests
 import urllib3
 
 from rollout.adapters.failures import innermost
-from rollout.adapters.prometheus import Reply
+from rollout.adapters.prometheus import NoAnswerInTime, Reply
 from rollout.adapters.transport import bare, loopback
-from rollout.errors import MetricsUnreachable, QueryTooHeavy, UsageError
+from rollout.errors import MetricsUnreachable, UsageError
 
 #: Characters of a query that still goes into the URL: proxies cut at 8 kB, percent encoding triples.
 LONG = 2000
@@ -32,12 +32,16 @@ class _Session(requests.Session):
         super().__init__()
         self.trust_env = False  # ~/.netrc would replace the bearer token
         self.last: requests.Response | None = None
+        self.limit: float | None = None
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:
         """As `requests` has it."""
         params = options.get("params") or {}
         if method == "GET" and len(params.get("query", "")) > LONG:
             method, options = "POST", {**options, "params": None, "data": params}
+        if self.limit is not None:
+            connect, read = options["timeout"]
+            options = {**options, "timeout": (connect, min(read, self.limit))}
         self.last = None
         self.last = super().request(method, url, *args, **options)
         self.last.json = _unread  # type: ignore[method-assign]
@@ -87,11 +91,12 @@ class DirectSource:
         """The URL without credentials."""
         return self._address
 
-    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
+    def fetch(self, endpoint: str, params: dict[str, str], limit: float | None = None) -> Reply:
         """Ask once."""
         from prometheus_api_client.exceptions import PrometheusApiClientException
 
         session, connect = self._conversation()
+        session.limit = limit
         query, rest = params["query"], {key: value for key, value in params.items() if key != "query"}
         try:
             if endpoint == "query":
@@ -133,9 +138,9 @@ class DirectSource:
             session.headers["Authorization"] = f"Bearer {token.strip()}"
         return session, self._mine.connect
 
-    def _silence(self, error: Exception, query: str) -> MetricsUnreachable | QueryTooHeavy:
+    def _silence(self, error: Exception, query: str) -> MetricsUnreachable | NoAnswerInTime:
         if isinstance(error, requests.exceptions.ReadTimeout) or "Read timed out" in str(error):
-            return QueryTooHeavy(
+            return NoAnswerInTime(
                 "Prometheus did not answer the query in time",
                 where=f"{self._address}: {query[:200]}",
                 next="ask for a shorter range",

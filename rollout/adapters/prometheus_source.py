@@ -81,8 +81,11 @@ class ServiceSource:
         """`prometheus.istio-system:9090`, as it was given."""
         return self._address
 
-    def fetch(self, endpoint: str, params: dict[str, str]) -> Reply:
-        """Ask once. The API server's own refusals are Status objects; everything else is Prometheus' answer."""
+    def fetch(self, endpoint: str, params: dict[str, str], limit: float | None = None) -> Reply:  # noqa: ARG002
+        """Ask once; the time limit is the cluster's.
+
+        The API server's own refusals are Status objects; everything else is Prometheus' answer.
+        """
         try:
             status, body = self._get(f"{self._root}/api/v1/{endpoint}", tuple(params.items()))
         except Unreachable as error:

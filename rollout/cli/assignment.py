@@ -40,14 +40,26 @@ def terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
+#: The keyword in whose state a check belongs; `verify` and `check` alone may name theirs.
+_KEYWORD_OF = {
+    State.VERIFYING: "verify",
+    State.PERMISSIVE: "permissive",
+    State.CONFIRMING: "confirm_mtls",
+    State.CHECKING: "check",
+}
+
+
 def naming() -> dict[str, str]:
-    """Which keyword may name a check."""
-    return {c.meta.id: "verify" if c.meta.state is State.VERIFYING else "check" for c in checks()
-            if c.meta.state in (State.VERIFYING, State.CHECKING)}  # fmt: skip
+    """Every check, and which keyword is about it."""
+    return {check.meta.id: _KEYWORD_OF[check.meta.state] for check in checks()}
 
 
-def playbook(path: str | None, extra: list[str], namespaces: list[str]) -> Playbook:
-    """The playbook with the command line's variables."""
+def playbook(path: str | None, extra: list[str], namespaces: list[str], *, now: datetime | None = None) -> Playbook:
+    """The playbook with the command line's variables; with `now` nothing in it may have expired.
+
+    A file of variables may serve several playbooks; a single one that this playbook does not have is a mistake.
+    """
+    typed: list[str] = []
     variables = {"namespaces": ",".join(namespaces)}
     for text in extra:
         if text.startswith("@"):
@@ -59,7 +71,28 @@ def playbook(path: str | None, extra: list[str], namespaces: list[str]) -> Playb
         if not sign:
             raise UsageError(f"{text!r} has no '='", limit="-e NAME=VALUE or -e @FILE", where="-e")
         variables[name] = value
-    return load(Path(path) if path else None, keywords=KEYWORDS, checks=naming(), variables=variables)
+        typed.append(name)
+    book = load(Path(path) if path else None, keywords=KEYWORDS, checks=naming(), variables=variables, now=now)
+    for name in typed:
+        _used(name, book)
+    return book
+
+
+def _used(name: str, book: Playbook) -> None:
+    """What looks like one of the playbook's variables the loader has refused already."""
+
+    def stands(word: str) -> bool:
+        return re.search(rf"\b{re.escape(word)}\b", book.text) is not None
+
+    if stands(name):
+        return
+    known = sorted(word for word in book.variables if word != "namespaces" and stands(word))
+    raise UsageError(
+        f"the playbook {book.name} has no variable {name!r}",
+        limit=f"it has {', '.join(known) or 'none'}",
+        where="-e",
+        next=f"rollout playbook show {book.path}",
+    )
 
 
 def targets(cluster: Cluster, args: Any) -> list[str]:
@@ -75,7 +108,7 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     for pattern in args.namespaces:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise _unknown(args.command, pattern, known)
+            raise _unknown(args, pattern, known)
         chosen += sorted(found)
     if not args.namespaces:
         chosen = sorted(ns.name for ns in known if args.selector or _meshed(ns))
@@ -89,15 +122,24 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _unknown(command: str, pattern: str, known: Sequence[Namespace]) -> UsageError:
+def _unknown(args: Any, pattern: str, known: Sequence[Namespace]) -> UsageError:
     """A namespace that is not there: the near one, else those that could be meant."""
     near = difflib.get_close_matches(pattern, [ns.name for ns in known], n=3)
     meshed = sorted(ns.name for ns in known if _meshed(ns))
     others = f"with sidecar injection: {', '.join(meshed[:8]) or 'none'}"
     guess = f"did you mean {' or '.join(near)}?" if near else others
-    target = next(iter((*near, *meshed)), "")
-    following = f"rollout {command} {target}" if target else "kubectl get namespaces --show-labels"
+    target = next(iter((*near, *_of_scenario(args), *meshed)), "")
+    following = f"rollout {args.command} {target}" if target else "kubectl get namespaces --show-labels"
     return UsageError(f"no namespace matches {pattern!r}; {guess}", next=following)
+
+
+def _of_scenario(args: Any) -> tuple[str, ...]:
+    """What the lab's scenario is about; nothing on a cluster, and on a lab of another process."""
+    if not args.lab or args.lab.startswith("http://"):
+        return ()
+    from rollout.lab.scenario import load_scenario
+
+    return load_scenario(args.lab).target
 
 
 def _meshed(namespace: Namespace) -> bool:
@@ -129,12 +171,12 @@ def spec(
         origin=origin,
         waivers=(*book.waivers, *_waivers(args)),
         exemptions=(*book.exemptions, *_exemptions(args)),
-        fixed=_fixed(args),
+        fixed=_fixed(args, now),
         terminal=terminal(),
         require_guard=book.require_guard or args.require_guard,
         on_stop=OnStop(args.on_stop),
         max_duration=duration(args.max_duration, "--max-duration") if args.max_duration else None,
-        permissive_since=moment(since, "--permissive-since") if since else None,
+        permissive_since=past(moment(since, "--permissive-since"), now, "--permissive-since") if since else None,
         permissive_reason=_reason(args, "--permissive-since") if since else "",
         mesh=mesh,
         enforced_before=bool(earlier) and earlier[-1].state is State.ENFORCED,
@@ -193,13 +235,13 @@ def _exemptions(args: Any) -> tuple[Exemption, ...]:
     return tuple(made)
 
 
-def _fixed(args: Any) -> tuple[Fixed, ...]:
+def _fixed(args: Any, now: datetime) -> tuple[Fixed, ...]:
     made = []
     for text in args.fixed:
         edge, sign, at = text.rpartition("@")
         if not sign:
             raise UsageError(f"{text!r} has no '@'", limit="--fixed 'EDGE@TIME'", where="--fixed")
-        made.append(Fixed(edge=edge, at=moment(at, "--fixed"), reason=_reason(args, "--fixed")))
+        made.append(Fixed(edge=edge, at=past(moment(at, "--fixed"), now, "--fixed"), reason=_reason(args, "--fixed")))
     return tuple(made)
 
 
@@ -209,7 +251,16 @@ def moment(text: str, flag: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is no date", limit="2026-03-02 or 2026-03-02T10:00Z", where=flag) from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def past(at: datetime, now: datetime, flag: str) -> datetime:
+    """What has happened already: nobody knows what is to come."""
+    if at > now:
+        raise UsageError(
+            f"{at:%Y-%m-%d %H:%M} UTC is to come", limit=f"before now, {now:%Y-%m-%d %H:%M} UTC", where=flag
+        )
+    return at
 
 
 def duration(text: str, flag: str) -> timedelta:

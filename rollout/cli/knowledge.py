@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import platform
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ def playbook(args: Any) -> int:
     path = Path(args.file) if args.file else shipped()
     if args.action == "show":
         return _print([path.read_text(encoding="utf-8").rstrip()])
-    book = load_playbook(str(path), args.extra_vars, ["namespace"])
-    return _print([f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"])
+    book = load_playbook(str(path), args.extra_vars, ["namespace"], now=datetime.now(UTC))
+    summary = f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"
+    return _print([*(f"warning: {text}" for text in book.warnings), summary])
 
 
 def rbac(args: Any) -> int:
@@ -86,10 +88,22 @@ def rbac(args: Any) -> int:
 
 
 def lab(args: Any) -> int:  # noqa: ARG001
-    """The scenarios."""
+    """The scenarios, and the namespaces that each is about."""
     from rollout.lab.lab import list_scenarios
+    from rollout.lab.scenario import SHIPPED
 
-    return _print([f"{name:<34} {title}" for name, title in list_scenarios()])
+    rows = [(name, _target(SHIPPED / f"{name}.yaml"), title) for name, title in list_scenarios()]
+    wide = max(len(target) for _, target, _ in rows)
+    return _print(
+        [f"{name:<34} {target:<{wide}} {title}" for name, target, title in (("SCENARIO", "TARGET", "TITLE"), *rows)]
+    )
+
+
+def _target(path: Path) -> str:
+    """Read as its title is: loading every scenario would take seconds."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next((line for line in lines if line.startswith("target:")), "target:")
+    return line.removeprefix("target:").strip(" []")
 
 
 def version(args: Any) -> int:  # noqa: ARG001

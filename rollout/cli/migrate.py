@@ -171,10 +171,10 @@ def confirm(args: Any, names: list[str]) -> None:
     Raises:
         UsageError: not confirmed; nothing was changed.
     """
-    if args.yes or (args.confirm and [args.confirm] == names):
-        return
-    if args.confirm:
+    if args.confirm is not None and [args.confirm] != names:
         raise UsageError(f"--confirm names {args.confirm!r}, the targets are {', '.join(names)}", where="--confirm")
+    if args.yes or args.confirm is not None:
+        return
     if not terminal():
         raise UsageError("nobody is there to be asked", where="standard input is no terminal",
                          next="--yes, or --confirm NAMESPACE")  # fmt: skip
@@ -191,7 +191,7 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     end = worst([run.result for run in runs if run.result])
     screen.close()
     if args.output == "json":
-        screen.data(json.dumps(batch_json(runs, screen.again), indent=1) + "\n")
+        screen.data(json.dumps(batch_json(runs, screen.again, not_started=left), indent=1) + "\n")
         return end.exit_code
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:

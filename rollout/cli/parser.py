@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+import sys
+from typing import Any, NoReturn
 
 from rollout import __version__
+from rollout.errors import UsageError
 
 _NAME = "rollout"
 EXAMPLES = """examples:
@@ -20,6 +22,15 @@ EXAMPLES = """examples:
 """
 
 
+class Wrong(SystemExit):
+    """A command line that cannot be read: exit 2, and why."""
+
+    def __init__(self, error: UsageError) -> None:
+        """Keep the sentence for other formats than text."""
+        super().__init__(error.outcome.exit_code)
+        self.error = error
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One sentence and the next command, as for every other error; exit 2."""
@@ -31,9 +42,30 @@ class _Parser(argparse.ArgumentParser):
             choices = re.findall(r"[\w-]+", wrong[3])
             near = difflib.get_close_matches(wrong[2], choices, n=1)
             guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"
-            message = f"there is no {wrong[1].lower().lstrip('-')} {wrong[2]!r}; {guess}"
+            name = wrong[1].rpartition("/")[2]
+            kind = name if name.startswith("-") else name.lower()
+            message = f"there is no {kind} {wrong[2]!r}; {guess}"
             following = f"{self.prog} {near[0]} --help" if near and self.prog == _NAME else following
-        self.exit(2, f"rollout: {message}\n    next    {following}\n")
+        self._print_message(f"rollout: {message}\n    next    {following}\n", sys.stderr)
+        raise Wrong(UsageError(message, next=following))
+
+
+def together(args: Any) -> None:
+    """Flags that contradict each other.
+
+    Raises:
+        UsageError: one of them would be passed over without a word.
+    """
+    if getattr(args, "all_namespaces", False) and args.namespaces:
+        named = " ".join(args.namespaces)
+        raise UsageError(f"-A means every namespace, and {named} is named as well", where="--all-namespaces",
+                         next=f"rollout {args.command} {named}")  # fmt: skip
+    # A Job's --prometheus is what its pod will ask.
+    given = [f"--{name}" for name in ("kubeconfig", "context", "prometheus") if getattr(args, name, "")]
+    if getattr(args, "lab", None) and given and args.command != "job":
+        others = " and ".join(given)
+        raise UsageError(f"--lab brings a cluster and its Prometheus along, and {others} would not be used",
+                         where="--lab", next=f"leave out --lab, or {others}")  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,9 +169,9 @@ def _assignment(made: argparse.ArgumentParser) -> None:
     group.add_argument("--reason", default="", metavar="TEXT", help="goes with the five above")
     group.add_argument(
         "--max-rate",
-        type=float,
+        type=_rate,
         metavar="RATE",
-        help="ceiling of a nameless caller's waiver, or of plaintext near an exempt port, per s",
+        help="ceiling of a nameless caller's waiver, or of plaintext near an exempt port: 0.5/s, 3/h, 14/d",
     )
     group.add_argument("--allow-idle", action="store_true", help="without a terminal: no traffic passes")
     group.add_argument("--allow-system", action="store_true", help="take a system namespace")
@@ -254,3 +286,12 @@ def _port(text: str) -> int:
     if not 0 <= number <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is no port from 0 to 65535")
     return number
+
+
+def _rate(text: str) -> float:
+    from rollout.playbook.rates import per_second
+
+    found = per_second(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; such as 0.5 (per s), 0.5/s, 30/m, 3/h or 14/d")
+    return found

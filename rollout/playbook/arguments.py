@@ -18,6 +18,8 @@ from rollout.playbook.scope import BROKEN, Scope
 from rollout.playbook.words import hint, quoted
 
 _DURATION = re.compile(r"^(?:(\d{1,4})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,8})s)?$")
+#: A shorter watch sees too few samples to judge anything; no span of time is negative.
+_LEAST = {"watch.for": timedelta(minutes=1)}
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
@@ -86,11 +88,19 @@ def _field(node: Node, wanted: Any, scope: Scope, what: str) -> Any:
         scope.problems.add(node.start_mark, f"{what} cannot be {quoted(value)}", hint(value, choices))
         return BROKEN
     try:
-        msgspec.convert(plain, wanted)
+        converted = msgspec.convert(plain, wanted)
     except msgspec.ValidationError as error:
         scope.problems.add(node.start_mark, f"{what} cannot be {quoted(value)}: {worded(error)}", _unit(value, wanted))
         return BROKEN
+    least = _LEAST.get(what.replace("`", ""), timedelta(0))
+    if isinstance(converted, timedelta) and converted < least:
+        scope.problems.add(node.start_mark, f"{what} cannot be {quoted(value)}", f"at least {_spelt(least)}")
+        return BROKEN
     return plain
+
+
+def _spelt(span: timedelta) -> str:
+    return f"{span.total_seconds() / 60:g}m" if span else "0s"
 
 
 def _durations(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +53,7 @@ def load(
     checks: Mapping[str, str],
     variables: Mapping[str, str],
     order: tuple[str, ...] = ("verify", "permissive", "confirm_mtls", "check", "strict", "watch"),
+    now: datetime | None = None,
 ) -> Playbook:
     """A playbook with nothing left to resolve.
 
@@ -61,6 +63,7 @@ def load(
         checks: a check's id to the keyword that may name it.
         variables: the command line's, as typed; they win over `vars:`, and `namespaces` stays text.
         order: the machine's order of keywords.
+        now: waivers and exemptions that have expired by then are mistakes; None leaves them to the run, which blocks.
 
     Raises:
         PlaybookErrors: every mistake, with its line.
@@ -74,7 +77,7 @@ def load(
     play = _play(root, problems)
     problems.check()
     catalog = tasks.Catalog(keywords=keywords, checks=checks, order=order)
-    scope = Scope(problems, {})
+    scope = Scope(problems, {}, now)
     keys = scope.keys(play, "a play", schema.PLAY_KEYS) if play else None
     book = _book(keys or {}, scope, catalog, variables, Source(text, source))
     problems.check()

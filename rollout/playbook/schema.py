@@ -11,6 +11,7 @@ from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from rollout.playbook import yaml
 from rollout.playbook.play import Order, is_selector
+from rollout.playbook.rates import per_second
 from rollout.playbook.scope import BROKEN, Scope
 from rollout.playbook.words import closest, hint, quoted
 from rollout.record.spec import Exemption, Waiver
@@ -24,8 +25,6 @@ _SHARE = re.compile(r"^(\d{1,3})%$")
 _NAME = re.compile(r"^[a-z0-9*?\[\]!-]+$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _RESERVED = {"self", "true", "false", "none", "True", "False", "None", "and", "or", "not", "if", "else", "is", "in"}
-_RATE = re.compile(r"^(\d+(?:\.\d+)?)\s*/\s*([smhd])$")
-_PER = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _WAIVE = ("check", "object", "reason", "owner", "expires", "max_rate")
 _ACCEPTED = ("reason", "owner", "expires")
 _EXEMPT = ("object", "workload", "port", "max_rate", *_ACCEPTED)
@@ -196,6 +195,15 @@ def _all(entry: Node, found: Mapping[str, Any], needed: tuple[str, ...], what: s
 
 def _expiry(node: Node, scope: Scope) -> datetime | None:
     """A date lasts until its end in UTC; a time needs its offset."""
+    until = _moment(node, scope)
+    if until and scope.now and until <= scope.now:
+        scope.problems.add(
+            node.start_mark, f"it expired, {until:%Y-%m-%d %H:%M %Z}", "a date to come, or take the entry out"
+        )
+    return until
+
+
+def _moment(node: Node, scope: Scope) -> datetime | None:
     value = scope.value(node)
     if value is BROKEN:
         return None
@@ -218,9 +226,10 @@ def _rate(node: Node, scope: Scope) -> float | None:
     value = scope.value(node)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
         return float(value)
-    match = _RATE.match(value) if isinstance(value, str) else None
-    if match:
-        return float(match[1]) / _PER[match[2]]
+    # A number in quotes is a text by mistake; with its unit it can only be a text.
+    rate = per_second(value) if isinstance(value, str) and "/" in value else None
+    if rate is not None:
+        return rate
     if value is not BROKEN:
         scope.problems.add(
             node.start_mark, f"max_rate cannot be {quoted(value)}", "a number per second, or such as 5/m, 3/h or 14/d"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from yaml.nodes import Node, ScalarNode, SequenceNode
@@ -23,8 +24,9 @@ BROKEN: Final = _Broken()
 class Scope:
     """The variables that expressions may name, and where mistakes go."""
 
-    def __init__(self, problems: Problems, variables: Mapping[str, Any]) -> None:
-        """Begin with these variables."""
+    def __init__(self, problems: Problems, variables: Mapping[str, Any], now: datetime | None = None) -> None:
+        """Begin with these variables; `now` None asks of nothing whether it has expired."""
+        self.now = now
         self.problems = problems
         self.variables = dict(variables)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from rollout.errors import Outcome, RolloutError, worst
 from rollout.record.run import Run
 from rollout.report import lifecycle
 from rollout.report.commands import Again
@@ -14,7 +15,7 @@ from rollout.report.endings import title
 from rollout.report.redact import redact_all
 
 #: Minor: a field was added. Major: one changed its meaning or went away.
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 
 
 def plan_json(run: Run, again: Again | None = None) -> dict[str, Any]:
@@ -58,9 +59,36 @@ def run_json(run: Run, again: Again | None = None) -> dict[str, Any]:
     }
 
 
-def batch_json(runs: Sequence[Run], again: Again | None = None) -> dict[str, Any]:
-    """Several runs of one command."""
-    return {"format_version": FORMAT_VERSION, "runs": [run_json(run, again) for run in runs]}
+def batch_json(runs: Sequence[Run], again: Again | None = None, *, not_started: Sequence[str] = ()) -> dict[str, Any]:
+    """Several runs of one command, the namespaces that it never began, and the command's own end.
+
+    `result` is the worst of the runs' ends, null where none has ended; its `exit_code` is the process' exit status.
+    """
+    ended = [run.result for run in runs if run.result]
+    return {
+        "format_version": FORMAT_VERSION,
+        "runs": [run_json(run, again) for run in runs],
+        "not_started": list(not_started),
+        "result": _end(worst(ended)) if ended else None,
+    }
+
+
+def error_json(error: RolloutError, again: Again | None = None) -> dict[str, Any]:
+    """What a command prints that ends without a report; `exit` is the process' exit status."""
+    parts = {"problem": error.problem, "limit": error.limit, "where": error.where}
+    said = {**parts, "next": (again or Again()).command(error.next), "outcome": error.outcome.name.lower()}
+    mistakes = getattr(error, "problems", None)
+    return _plain(
+        {
+            "format_version": FORMAT_VERSION,
+            "error": {**said, "problems": mistakes} if mistakes else said,
+            "exit": error.outcome.exit_code,
+        }
+    )
+
+
+def _end(end: Outcome) -> dict[str, Any]:
+    return {"outcome": end.name.lower(), "label": end.label, "exit_code": end.exit_code}
 
 
 def _common(run: Run, again: Again) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from rollout.model.kubernetes import CronJob
 from rollout.record.events import ProofKind, Proven
 from rollout.record.run import Run, Write
 from rollout.record.state import State
-from rollout.stages.arguments import Strict, Watch
+from rollout.stages.arguments import Strict
 from rollout.stages.context import arguments, refusal, stuck
 from rollout.stages.gate import gate
 from rollout.stages.guard import unguarded
 from rollout.stages.judging import earlier, tick
+from rollout.stages.length import too_long
 from rollout.stages.proof import proven_by_proxies
 from rollout.stages.step import Flip, Learn, Move, Step, Wait
 from rollout.world.reads import DryRun, Objects
@@ -26,7 +27,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     flip = run.flip
     if flip is not None and flip.done is not None:
         return _after(args, run, world, flip, flip.done, now)
-    if why := stuck(run) or _too_long(args, run, now) or _unguarded(args, run, world, now):
+    if why := stuck(run) or too_long(run, now) or _unguarded(args, run, world, now):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
     passed = gate(args, run, world, now)
     if isinstance(passed, Move):
@@ -67,14 +68,3 @@ def _unguarded(args: Strict, run: Run, world: World, now: datetime) -> str:
         return ""
     world.need(Objects(CronJob), since=now - args.world)
     return unguarded(run, world)
-
-
-def _too_long(args: Strict, run: Run, now: datetime) -> str:
-    if run.spec.max_duration is None:
-        return ""
-    watch = arguments(run, "watch", Watch)
-    need = args.propagation + timedelta(seconds=run.spec.drain) + watch.for_ + watch.rollback_timeout
-    left = run.spec.started + run.spec.max_duration - now
-    if need <= left:
-        return ""
-    return f"drain, watch and rollback need {need}, and --max-duration leaves {left}"

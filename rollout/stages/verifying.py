@@ -18,6 +18,7 @@ from rollout.stages.committing import by_commit, unfit
 from rollout.stages.context import FRESH, checked, deciding, everything, managers, modes, refusal, relaxation
 from rollout.stages.exempting import exempted
 from rollout.stages.guard import successor, unguarded
+from rollout.stages.length import too_long
 from rollout.stages.owners import owner
 from rollout.stages.ownership import disowned, proven
 from rollout.stages.rights import to_watch, to_write
@@ -49,6 +50,8 @@ def _means(
     run: Run, world: World, now: datetime, rights: Rights, results: tuple[CheckResult, ...], shown: Checked
 ) -> Step:
     """Rights, a successor, every pod injected, and the first write, each proven before anything is written."""
+    if why := too_long(run, now):
+        return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
     missing: tuple[Right, ...] | Unreadable = world.get(rights)
     if isinstance(missing, Unreadable):
         return Move(State.BLOCKED, missing.reason, missing.outcome, facts=(shown,))

@@ -239,13 +239,13 @@ def _narrowed(edge: Edge, known: Known) -> Edge:
 
 
 def _offender(edge: Edge, known: Known, look_back: timedelta) -> Offender:
-    ends = known.ends.get(identity(edge))
+    ends = known.ends.get(identity(edge), Sighting())
     return Offender(
         edge=edge,
         suspects=known.suspects.get(identity(edge), ()),
-        rhythm="" if edge.open else rhythm(known.hours.get(identity(edge), ())),
+        rhythm="" if edge.open else rhythm(known.hours.get(identity(edge), ()), ends.first, ends.last),
         clean_from=None if edge.last is None else edge.last + look_back,
-        grain=3600.0 if ends is None or ends.last is None else ends.grain,
+        grain=3600.0 if ends.last is None else ends.grain,
     )
 
 

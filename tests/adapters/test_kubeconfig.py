@@ -101,6 +101,30 @@ def test_a_file_that_is_no_kubeconfig(tmp_path: Path, text: str) -> None:
         access(str(path), None)
 
 
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"\xff\xfe", "the kubeconfig is not UTF-8"),
+        (b"[]", "the file is no kubeconfig"),
+        (b"text", "the file is no kubeconfig"),
+        (b"contexts: [1]\n", "the file is no kubeconfig"),
+    ],
+)
+def test_a_sentence_about_the_file_not_about_python(tmp_path: Path, data: bytes, problem: str) -> None:
+    """What the library stumbles over is no help."""
+    path = tmp_path / "config"
+    path.write_bytes(data)
+    with pytest.raises(UsageError) as error:
+        access(str(path), None)
+    assert (problem, str(path)) == (error.value.problem, error.value.where)
+
+
+def test_a_directory_is_called_one(tmp_path: Path) -> None:
+    """It is there, and still no kubeconfig."""
+    with pytest.raises(UsageError, match="is a directory"):
+        access(str(tmp_path), None)
+
+
 def test_a_context_whose_cluster_is_missing(tmp_path: Path) -> None:
     """A sentence too."""
     with pytest.raises(UsageError, match="cannot be used"):

@@ -13,7 +13,8 @@ import pytest
 
 from rollout import errors
 from rollout.adapters.prometheus import PrometheusMetrics
-from rollout.adapters.prometheus_source import connect_metrics
+from rollout.adapters.prometheus_direct import DirectSource
+from rollout.adapters.prometheus_source import ServiceSource, connect_metrics
 from rollout.ports import Metrics, Sample
 
 AT = datetime(2026, 3, 2, 10, 0, 0, 250000, tzinfo=UTC)
@@ -208,17 +209,74 @@ def test_a_refused_connection(slept: list[float]) -> None:
 
 
 def test_a_query_that_takes_too_long(script: Any, reply: Any, slept: list[float]) -> None:
-    """Ask for less: not tried again."""
+    """Ask for less: not tried again, and no reason to ask nothing else, for `time()` is answered."""
     release = threading.Event()
-    script.on("GET /api/v1/query", reply(vector(), wait=release))
-    metrics = connect_metrics(script.url, sleep=slept.append, timeout=0.1)
+    script.on(
+        "GET /api/v1/query",
+        lambda seen: reply(vector(), wait=release if seen.query["query"] == "heavy" else None),
+    )
+    metrics = connect_metrics(script.url, sleep=slept.append, timeout=0.7)
     try:
         with pytest.raises(errors.QueryTooHeavy, match="in time"):
-            metrics.query("up", AT)
+            metrics.query("heavy", AT)
+        assert () == metrics.query("up", AT).samples
     finally:
         release.set()
         metrics.close()
     assert slept == []
+
+
+def test_a_prometheus_that_hangs(script: Any, reply: Any, slept: list[float]) -> None:
+    """One query waits its limit out; the others of the same look do not. Later `time()` is asked first."""
+    release, seconds = threading.Event(), [0.0]
+    script.on("GET /api/v1/query", reply(vector(), wait=release))
+    source = DirectSource(script.url, bearer_token="", verify=True, headers={}, timeout=0.5)
+    metrics = PrometheusMetrics(source, slept.append, elapsed=lambda: seconds[0])
+
+    def asked() -> list[str]:
+        return [seen.query["query"] for seen in script.seen]
+
+    try:
+        with pytest.raises(errors.MetricsUnreachable, match="takes connections and does not answer"):
+            metrics.query("first", AT)
+        assert ["first", "time()"] == asked()
+        for _ in range(20):
+            with pytest.raises(errors.MetricsUnreachable, match="not asked again for 30 s"):
+                metrics.query("another", AT)
+        assert ["first", "time()"] == asked()
+        seconds[0] = 31.0
+        with pytest.raises(errors.MetricsUnreachable, match="does not answer, not even"):
+            metrics.query("later", AT)
+        assert ["first", "time()", "time()"] == asked()
+        release.set()
+        seconds[0] = 62.0
+        assert () == metrics.query("healed", AT).samples
+        assert ["first", "time()", "time()", "time()", "healed"] == asked()
+    finally:
+        release.set()
+        metrics.close()
+
+
+def test_tries_that_took_long_are_not_repeated_by_the_next_query(slept: list[float]) -> None:
+    """A network that swallows packets costs the limit of a connection each time."""
+    seconds = [0.0]
+    calls = []
+
+    class Swallowed(Proxy):
+        def __call__(self, path: str, params: Any) -> tuple[int, bytes]:
+            calls.append(path)
+            seconds[0] += 3.05
+            raise errors.Unreachable("no answer")
+
+    metrics = PrometheusMetrics(
+        ServiceSource(Swallowed(200, b""), scheme="", name="p", namespace="m", port="1", prefix=""),
+        slept.append,
+        elapsed=lambda: seconds[0],
+    )
+    for _ in range(5):
+        with pytest.raises(errors.MetricsUnreachable):
+            metrics.query("up", AT)
+    assert len(calls) == 3
 
 
 def test_a_bearer_token_wins_over_netrc(

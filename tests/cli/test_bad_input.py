@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from rollout.cli import main
+from rollout.cli.parser import parser
 from rollout.lab.lab import Lab
 from rollout.lab.prometheus import Outage
+from rollout.lab.scenario import list_scenarios
+from rollout.report.json import FORMAT_VERSION
 
 QUICK = str(Path(__file__).parents[1] / "lifecycle" / "quick.yaml")
 
@@ -64,8 +67,12 @@ def test_nobody_to_ask(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_confirmation_of_another_namespace(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit 2."""
-    assert attempt(lab, capsys, "migrate", "production", "--confirm", "payments")[0] == 2
+    """Exit 2, whatever --yes says: the name is there to catch a wrong target."""
+    for more in ([], ["--yes"]):
+        code, text = attempt(lab, capsys, "migrate", "production", "--confirm", "payments", *more)
+        assert (2, True) == (code, "--confirm names 'payments', the targets are production" in text)
+    assert 2 == attempt(lab, capsys, "migrate", "production", "--yes", "--confirm", "")[0]
+    assert [] == policy_writes(lab)
 
 
 @pytest.mark.parametrize("name", ["kube-system", "istio-system"])
@@ -147,6 +154,39 @@ def test_a_forged_journal(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert [] == policy_writes(lab)
 
 
+def test_a_duration_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is known from the first moment: exit 3 before PERMISSIVE is written, though --until asks for no more."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Lab.start("healthy") as lab:
+        code, text = attempt(lab, capsys, "migrate", "shop", "--yes", "--max-duration", "5m")
+        assert (3, []) == (code, policy_writes(lab))
+        said = " ".join(text.split())
+        assert "drain, watch and rollback need 0:45:45, and --max-duration leaves 0:0" in said
+        argv = ("migrate", "shop", "--yes", "--max-duration", "5m", "--until", "permissive")
+        assert 7 == attempt(lab, capsys, *argv)[0]
+        assert [] != policy_writes(lab)
+
+
+def test_a_scenario_of_another_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next command is about the scenario's own target, not the first namespace of its mesh."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert 2 == main(["migrate", "production", "--lab", "healthy"])
+    assert "    next    rollout migrate shop --lab healthy\n" in capsys.readouterr().err
+
+
+def test_the_list_of_scenarios_says_which_namespace(capsys: pytest.CaptureFixture[str]) -> None:
+    """What has to be typed after `plan`."""
+    assert 0 == main(["lab", "list"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["SCENARIO", "TARGET", "TITLE"] == rows[0]
+    assert ["healthy", "shop"] == next(row for row in rows if row[0] == "healthy")[:2]
+    assert len(list_scenarios()) == len(rows) - 1
+
+
 def test_an_unknown_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2."""
     assert main(["plan", "production", "--lab", "helthy"]) == 2
@@ -169,6 +209,8 @@ def test_what_is_not_known(argv: list[str], capsys: pytest.CaptureFixture[str]) 
         ["--exempt", "PeerAuthentication a/b"],
         ["--fixed", "no time", "--reason", "r"],
         ["--permissive-since", "yesterday", "--reason", "r"],
+        ["--permissive-since", "2999-01-01", "--reason", "r"],
+        ["--fixed", "a -> b/c@2999-01-01", "--reason", "r"],
         ["--max-duration", "soon"],
         ["-e", "novalue"],
     ],
@@ -220,7 +262,11 @@ def test_a_kubeconfig_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> N
     [
         (["migrat", "x"], ["there is no command 'migrat'; did you mean migrate?", "rollout migrate --help"]),
         (["plan", "x", "--until", "chekcing"],
-         ["there is no until 'chekcing'; did you mean checking?", "rollout plan --help"]),
+         ["there is no --until 'chekcing'; did you mean checking?", "rollout plan --help"]),
+        (["plan", "x", "-o", "yaml"], ["there is no --output 'yaml'; there are text, json", "rollout plan --help"]),
+        (["plan", "x", "--max-rate", "3/x"],
+         ["argument --max-rate: '3/x' is no rate; such as 0.5 (per s), 0.5/s, 30/m, 3/h or 14/d",
+          "rollout plan --help"]),
         (["help", "me"], ["there is no topic 'me'; there are exit-codes", "rollout help --help"]),
         (["explain"], ["the following arguments are required: ID", "rollout explain --help"]),
     ],
@@ -231,3 +277,71 @@ def test_a_command_line_that_is_wrong(argv: list[str], lines: list[str], capsys:
         main(argv)
     assert 2 == ended.value.code
     assert [f"rollout: {lines[0]}", f"    next    {lines[1]}"] == capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1000/s", 1000.0), ("0.5", 0.5), ("30/m", 0.5), ("36/h", 0.01), ("864/d", 0.01), ("1.2e-05/s", 1.2e-05)],
+)
+def test_rates_as_reports_print_them(text: str, expected: float) -> None:
+    """Copied from a report they are taken."""
+    assert expected == pytest.approx(parser().parse_args(["plan", "x", "--max-rate", text]).max_rate)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "1/week", "", "/s", "1e999"])
+def test_what_is_no_rate(text: str) -> None:
+    """A ceiling of nan would let everything or nothing through."""
+    with pytest.raises(SystemExit):
+        parser().parse_args(["plan", "x", f"--max-rate={text}"])
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["plan", "-A", "shop"], "-A means every namespace, and shop is named as well"),
+        (["plan", "shop", "-A"], "-A means every namespace, and shop is named as well"),
+        (["plan", "x", "--lab", "healthy", "--kubeconfig", "f"],
+         "--lab brings a cluster and its Prometheus along, and --kubeconfig would not be used"),
+        (["migrate", "x", "--lab", "healthy", "--prometheus", "http://p:1", "--context", "c"],
+         "--lab brings a cluster and its Prometheus along, and --context and --prometheus would not be used"),
+    ],
+)  # fmt: skip
+def test_flags_that_contradict_each_other(argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """None is passed over without a word."""
+    assert 2 == main(argv)
+    assert f"rollout: {problem}" in " ".join(line.strip() for line in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["plan", "x", "-o", "json", "--until", "never"], "there is no --until 'never'; there are"),
+        (["plan", "-A", "x", "--output=json"], "-A means every namespace, and x is named as well"),
+        (["status", "-ojson", "--kubeconfig", "/nowhere/config"], "there is no kubeconfig file"),
+    ],
+)
+def test_a_program_gets_a_document_for_an_error(
+    argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stdout, with the exit status; the sentence for people stays on stderr."""
+    try:
+        code: object = main(argv)
+    except SystemExit as ended:
+        code = ended.code
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert (2, 2, "usage") == (code, document["exit"], document["error"]["outcome"])
+    assert document["error"]["problem"].startswith(problem)
+    assert {"problem", "limit", "where", "next", "outcome"} == set(document["error"])
+    assert shown.err.startswith(f"rollout: {problem}")
+    assert FORMAT_VERSION == document["format_version"]
+
+
+def test_a_document_names_every_mistake_of_a_playbook(
+    lab: Lab, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With its lines."""
+    path = tmp_path / "broken.yaml"
+    path.write_text("- name: x\n  hosts: all\n  tasks:\n    - strct: {}\n")
+    assert 2 == main(["plan", "production", "--playbook", str(path), "--lab", lab.api_url, "-o", "json"])
+    assert [2, 4] == [one["line"] for one in json.loads(capsys.readouterr().out)["error"]["problems"]]

@@ -106,12 +106,12 @@ def test_playbook_and_variables_go_into_a_config_map(tmp_path: Path, capsys: pyt
     """The pod finds them where its arguments say."""
     variables = tmp_path / "more.yaml"
     variables.write_text("look_back: 2d\n", encoding="utf-8")
-    documents = printed(capsys, "--playbook", str(QUICK), "-e", f"@{variables}", "-e", "watch_for=10m")
+    documents = printed(capsys, "--playbook", str(QUICK), "-e", f"@{variables}")
     flip, watch = pods(documents)
     data = of(documents, "ConfigMap")["data"]
     assert {"quick.yaml": QUICK.read_text(encoding="utf-8"), "variables-0": "look_back: 2d\n"} == data
     assert "/etc/rollout/playbook/quick.yaml" == args_of(flip).playbook
-    assert ["@/etc/rollout/playbook/variables-0", "watch_for=10m"] == args_of(flip).extra_vars
+    assert ["@/etc/rollout/playbook/variables-0"] == args_of(flip).extra_vars
     mounts = {mount["name"]: mount["mountPath"] for mount in flip["spec"]["containers"][0]["volumeMounts"]}
     assert "/etc/rollout/playbook" == mounts["playbook"]
     assert "playbook" not in {volume["name"] for volume in watch["spec"]["volumes"]}

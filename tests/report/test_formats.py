@@ -156,7 +156,7 @@ def test_cutting_stays_fast_on_long_texts(piece: str) -> None:
 def test_a_plans_json_is_versioned_and_whole(blocked: Run) -> None:
     """What a pipeline decides by."""
     plan: Any = json.loads(json.dumps(plan_json(blocked)))
-    assert plan["format_version"] == "1.0"
+    assert plan["format_version"] == "1.1"
     assert plan["result"] == {"outcome": "blocked", "label": "blocked", "exit_code": 3}
     assert plan["totals"] == {"add": 0, "change": 1, "remove": 0, "blocked": 1}
     assert plan["estimate_seconds"] == 2040

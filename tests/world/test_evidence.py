@@ -266,7 +266,7 @@ def test_a_daily_caller_is_seen_as_one_and_can_be_fixed() -> None:
     _calls(metrics, istio_labels("unknown"), lambda t: 40.0 + sum(t >= job for job in jobs))
     evidence = _look(metrics)
     offender = evidence.offenders[0]
-    assert offender.rhythm == "daily around 02:00"
+    assert offender.rhythm == "daily around 02:30"
     key = offender.edge.key
 
     def with_fix(at: datetime, end: datetime = NOW) -> EvidenceVerdict:

@@ -58,15 +58,43 @@ def test_gaps_are_spans_without_points() -> None:
         ([T], ""),
         ([T + n * HOUR for n in range(12)], "steady"),
         ([T + n * 2 * HOUR for n in range(6)], "hourly"),
-        ([T + n * DAY + 3 * HOUR for n in range(4)], "daily around 02:00"),
-        ([T + n * DAY + m * HOUR for n in range(4) for m in (3, 4)], "daily around 02:00"),
-        ([T + 3 * HOUR, T + 7 * DAY + 3 * HOUR], "weekly on Monday around 02:00"),
+        ([T + n * DAY + 3 * HOUR for n in range(4)], "daily between 02:00 and 03:00"),
+        ([T + n * DAY + m * HOUR for n in range(4) for m in (3, 4)], "daily between 02:00 and 03:00"),
+        ([T + 3 * HOUR, T + 7 * DAY + 3 * HOUR], "weekly on Monday between 02:00 and 03:00"),
         ([T, T + 5 * HOUR, T + 50 * HOUR], ""),
     ],
 )
 def test_a_rhythm_shows_in_the_hours(hours: list[datetime], expected: str) -> None:
     """One job may touch two neighbouring hours."""
     assert rhythm(hours) == expected
+
+
+@pytest.mark.parametrize("minute", range(0, 60, 7))
+def test_a_time_of_day_does_not_depend_on_the_minute_of_the_look(minute: int) -> None:
+    """The hours end at the minute of the run; what was seen does not."""
+    calls = [T + n * DAY + timedelta(hours=2, minutes=15, seconds=20) for n in range(4)]
+    end = T + 4 * DAY + timedelta(minutes=minute)
+    hours = [end - HOUR * int((end - call) / HOUR) for call in calls]
+    first, last = calls[0] - timedelta(seconds=75), calls[-1] + timedelta(minutes=2)
+    for known in ((first, last), (first, None), (None, last)):
+        assert "daily around 02:15" == rhythm(hours, *known)
+    weekly = [hours[0] + n * 7 * DAY for n in range(2)]
+    assert "weekly on Monday around 02:15" == rhythm(weekly, first, calls[0] + 7 * DAY)
+
+
+def test_a_long_jobs_time_of_day_is_its_begin() -> None:
+    """Where its begin is not known, or moved, its end says when, if it lies near."""
+    hours = [T + n * DAY + m * HOUR for n in range(4) for m in (3, 4, 5)]
+    first, last = T + 2 * HOUR + timedelta(minutes=14), T + 3 * DAY + timedelta(hours=4, minutes=50)
+    assert "daily around 02:15" == rhythm(hours, first, last)
+    assert "daily between 02:00 and 03:00" == rhythm(hours, None, last)
+    assert "daily between 02:00 and 03:00" == rhythm(hours, first + 9 * HOUR, None)
+
+
+def test_midnight_is_the_next_days() -> None:
+    """Rounded up, the weekday goes along."""
+    hours = [T + n * 7 * DAY + DAY for n in range(2)]
+    assert "weekly on Tuesday around 00:00" == rhythm(hours, T + timedelta(hours=23, minutes=55), None)
 
 
 def test_the_look_back_is_sliced_by_days_without_gaps() -> None:
