@@ -33,7 +33,6 @@ GUARDED_BY = {
     "headless-services": "peers-by-address",
     "workloads-to-come": "caller-scaled-to-zero",
     "proxy-versions": "old-proxies",
-    "certificates": "expired-certificate",
 }
 #: Without a binary it is skipped everywhere; its cases in tests/checks hold it.
 WITHOUT_SCENARIO = {"istioctl-analyze"}
