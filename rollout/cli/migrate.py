@@ -26,9 +26,11 @@ from rollout.record.state import State
 from rollout.report.endings import recap, result
 from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
+from rollout.report.layout import wrap
 from rollout.report.overview import overview
 from rollout.report.plan import plans
 from rollout.report.text import header
+from rollout.report.unmatched import unmatched
 from rollout.stages.sentences import end
 from rollout.stages.verifying import refused
 
@@ -193,10 +195,16 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     if args.output == "json":
         screen.data(json.dumps(batch_json(runs, screen.again, not_started=left), indent=1) + "\n")
         return end.exit_code
+    if args.command == "migrate" and not left:
+        screen.lines(_unmatched(runs, screen))
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:
         screen.lines(result(run, screen.style, named=len(runs) > 1))
     return end.exit_code
+
+
+def _unmatched(runs: list[Run], screen: Screen) -> list[str]:
+    return [line for text in unmatched(runs) for line in wrap(text, screen.style, rest="  ")]
 
 
 def plan(args: Any) -> int:
@@ -233,6 +241,7 @@ def planned_on(args: Any, p: Ports) -> int:
         return end.exit_code
     screen = p.screen(args)
     screen.lines(_headed(runs[0].spec, "plan", names, screen, p))
+    screen.lines(_unmatched(runs, screen))
     screen.lines(overview(runs, screen.style) if len(runs) > 2 else [])
     screen.lines(plans(runs, screen.style, short=len(runs) > MANY))
     return end.exit_code
