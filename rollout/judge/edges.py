@@ -19,6 +19,8 @@ from rollout.world.watch import PASSTHROUGH
 MANY = 3
 #: Broken connections of a pool that nobody gets through any more.
 BROKEN_POOL = 3
+#: Both ends agree when they differ by no more than two scrapes do.
+BOTH = 0.9
 _TRIED = {Family.HTTP: "tried", Family.TCP: "connected"}
 _ARRIVED = {Family.HTTP: "arrived", Family.TCP: "accepted"}
 
@@ -112,15 +114,24 @@ def errors(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
             continue
         limit = STRANGER if known is None or not known.at_source else bound(known.errors, known.noise, edge.tried)
         ratio = min(1.0, edge.failed / edge.tried)
+        breached = edge.failed >= BAD and ratio > limit and _goes_on(edge.recent_failed, edge.recent_tried, limit)
         yield _signal(
             ERRORS,
             place(edge, known),
             observation,
             _TRIED[edge.family] if edge.family is Family.HTTP else "disconnected",
-            f"{ratio:.1%} of {edge.tried:.0f} failed at the source",
+            f"{ratio:.1%} of {edge.tried:.0f} failed at the source{_answered(edge) if breached else ''}",
             f"{min(limit, 1.0):.1%}, and {BAD} failures",
-            breached=edge.failed >= BAD and ratio > limit and _goes_on(edge.recent_failed, edge.recent_tried, limit),
+            breached=breached,
         )
+
+
+def _answered(edge: EdgeSample) -> str:
+    """Both ends count the same calls and failures: what STRICT refuses, the destination would not count."""
+    agree = edge.arrived >= BOTH * edge.tried and BOTH * edge.failed <= edge.refused <= edge.failed / BOTH
+    if edge.family is not Family.HTTP or not agree:
+        return ""
+    return "; the callers reach it, and its application or a policy answers with 5xx or 403: hardly the flip's doing"
 
 
 def _goes_on(bad: float | None, events: float | None, limit: float) -> bool:
