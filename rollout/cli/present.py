@@ -142,6 +142,7 @@ def answering(p: Ports, now: Present, name: str, state_namespace: str) -> Run | 
 
     Raises:
         RolloutError: it is STRICT, and no record can take it back; or the run ended as something else.
+        NotOurs: its journal is lost, and the process that lost it lives.
     """
     run = newest(now.runs, name)
     if now.ours and now.covering is None:
@@ -199,6 +200,7 @@ def _restored(p: Ports, now: Present, state_namespace: str) -> Run:
         kept = f" --state-namespace {run.spec.state_namespace}" if run.spec.state_namespace else ""
         raise RolloutError(f"{now.said()}; the journal of {run.id} is kept in {run.spec.record_namespace}",
                            outcome=Outcome.BLOCKED, next=f"rollout rollback {run.id}{kept}")  # fmt: skip
+    p.lease.acquire(now.namespace, run.id, takeover=True)  # whoever lives and lost its journal puts it back itself
     try:
         put_back(p.cluster, run.id, run.spec.record_namespace, facts)
     except RecordError as error:

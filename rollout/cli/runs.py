@@ -157,12 +157,21 @@ def _taken_back(args: Any, p: Ports, now: Present, asked: Requested) -> int:
     if run is None:
         ended = newest(now.runs, args.run)
         if not now.refuses and (ended is None or ended.state in (State.ENFORCED, State.BLOCKED)):
-            p.screen(args).say(f"{now.said()}: there is nothing of ours to take back", f"rollout plan {now.namespace}")
-            return Outcome.DONE.exit_code
+            return _nothing(args, p, now)
         run = answering(p, now, args.run, args.state_namespace or "")
         if run is None or (now.refuses and not now.covered_by(run)):
             raise not_ours(now)
     return _driven(args, p, [run], msgspec.structs.replace(asked, t=p.clock.now()))
+
+
+def _nothing(args: Any, p: Ports, now: Present) -> int:
+    """It accepts plaintext; a journal that cannot be read is needed no more, and would block the next migration."""
+    screen = p.screen(args)
+    screen.say(f"{now.said()}: there is nothing of ours to take back", f"rollout plan {now.namespace}")
+    for one in now.damaged:
+        screen.say(f"{one.error.problem} (ConfigMap {one.place}/rollout-{one.run}): nothing hangs on it any more",
+                   f"kubectl delete configmap rollout-{one.run} -n {one.place}")  # fmt: skip
+    return Outcome.DONE.exit_code
 
 
 def _waited(args: Any, p: Ports, now: Present, asked: Requested) -> str:

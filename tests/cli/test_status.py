@@ -81,4 +81,9 @@ def test_a_damaged_journal_leaves_other_namespaces_alone(
     assert rows == {LONG if not place else LONG[:40]: "damaged", "spare": "enforced"}
     assert run(lab, "status", "spare", *kept) == 0
     assert run(lab, "rollback", "spare", *kept) == 5
+    capsys.readouterr()
     assert run(lab, "rollback", LONG, *kept) == 0
+    said = " ".join(capsys.readouterr().out.replace("\\\n", "").split())
+    assert f"kubectl delete configmap {broken} -n {place or LONG}" in said
+    lab.store.delete("v1", "ConfigMap", broken, place or LONG)
+    assert run(lab, "migrate", LONG, "--until", "checking", *kept) == 7

@@ -150,6 +150,11 @@ def wait_for_quiet(strict: Strict) -> None:
         threading.Event().wait(0.7)
 
 
+def asked_back(lab: Lab) -> bool:
+    """Somebody's request to roll back stands in a journal."""
+    return '"kind":"roll_back"' in str(lab.store.list("v1", "ConfigMap", "production"))
+
+
 def wait_until(true: object) -> None:
     """Poll for at most ten seconds."""
     assert callable(true)
@@ -188,10 +193,29 @@ def test_requests_reach_a_run_at_another_terminal(lab: Lab, tmp_path: Path) -> N
         assert strict.written.wait(60), first.communicate(timeout=30)[0]
         wait_for_quiet(strict)
         asked = start(lab, tmp_path / "two", "rollback", "production")
+        wait_until(lambda: asked_back(lab))
         here.sleep_until(lab.clock.now() + timedelta(minutes=5))
     out, _ = asked.communicate(timeout=60)
     assert asked.returncode == 5, out
     assert "asked" in out
+    out, _ = first.communicate(timeout=90)
+    assert first.returncode == 5, out
+
+
+def test_a_stop_ends_the_waiting_and_the_request_stays(lab: Lab, tmp_path: Path) -> None:
+    """SIGTERM while `rollback` waits for another process: 143, and that one rolls back all the same."""
+    strict = Strict(lab)
+    with lab.clock.attach() as here:
+        first = migrate(lab, tmp_path / "one")
+        assert strict.written.wait(60), first.communicate(timeout=30)[0]
+        wait_for_quiet(strict)
+        asked = start(lab, tmp_path / "two", "rollback", "production")
+        wait_until(lambda: asked_back(lab))
+        threading.Event().wait(0.5)
+        asked.send_signal(signal.SIGTERM)
+        out, _ = asked.communicate(timeout=60)
+        assert asked.returncode == 143, out
+        here.sleep_until(lab.clock.now() + timedelta(minutes=5))
     out, _ = first.communicate(timeout=90)
     assert first.returncode == 5, out
 
