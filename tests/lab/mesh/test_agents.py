@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
 
 from rollout.lab.api.exec import Executed
+from rollout.lab.lab import Lab
+
+KUBECTL = shutil.which("kubectl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 WORKLOADS = [
     {"name": "web", "namespace": "app", "kind": "StatefulSet", "replicas": 1, "ports": {"http": 8080}},
@@ -248,3 +256,24 @@ def test_a_denied_probe_takes_the_pod_out_of_service(bench: Start) -> None:
     lab.lab.store.patch("security.istio.io/v1", "AuthorizationPolicy", "none", allow, namespace="app")
     lab.wait(seconds=60)
     assert 1 == lab.ready("orders")
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="needs kubectl")
+def test_kubectl_asks_a_lab_s_proxy_as_the_guides_say(tmp_path: Path) -> None:
+    """Over the socket; the guides' set with `tls` fails as a whole."""
+    assert KUBECTL is not None
+    config = tmp_path / "config"
+    with Lab.start("stale-proxy") as lab:
+        config.write_text(lab.kubeconfig)
+        ask = [KUBECTL, "--kubeconfig", str(config), "exec", "web-0", "-n", "production", "-c", "istio-proxy", "--"]
+        ask += ["pilot-agent", "request"]
+
+        def run(*argv: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([*ask, *argv], capture_output=True, text=True, timeout=60)
+
+        (certs,) = json.loads(run("GET", "certs").stdout)["certificates"]
+        assert "spiffe://cluster.local/ns/production/sa/web" == certs["cert_chain"][0]["subject_alt_names"][0]["uri"]
+        refused = run("POST", "logging?paths=tls:debug,connection:debug")
+        assert (255, True) == (refused.returncode, "unknown logger name" in refused.stderr)
+        assert "connection: debug" in run("POST", "logging?connection=debug").stdout
+        assert [] == lab._serving().failures
