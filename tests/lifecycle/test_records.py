@@ -183,13 +183,16 @@ def damage(lab: Lab, run_id: str) -> None:
     lab.store.patch("v1", "ConfigMap", f"rollout-{run_id}", {"data": {"e00000002": "garbage"}}, namespace="production")
 
 
-def test_a_damaged_journal_is_mended_from_the_mirror(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One bad key: the way back is taken all the same, and the journal can be read again."""
+@pytest.mark.parametrize(("command", "end", "after"), [("resume", 0, "STRICT"), ("rollback", 5, "PERMISSIVE")])
+def test_a_damaged_journal_is_mended_from_the_mirror(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, command: str, end: int, after: str
+) -> None:
+    """One bad key: the run goes on, or back, all the same, and its journal can be read again."""
     run_id = killed_in_watch(lab, monkeypatch)
     damage(lab, run_id)
     lab.advance(timedelta(minutes=2))
-    assert run(lab, "rollback", "production") == 5
-    assert mode(lab) == "PERMISSIVE"
+    assert run(lab, command, "production") == end
+    assert mode(lab) == after
     assert run(lab, "status", run_id) == 0
 
 
