@@ -16,6 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from rollout.judge import READS, judge
+from rollout.judge.slow import lost
 from rollout.model.judgement import Baseline, Observation, Verdict
 from rollout.model.kubernetes import Deployment, Pod
 from rollout.model.traffic import Sight
@@ -31,6 +32,8 @@ BEFORE = 3600.0
 WATCH = 1800.0
 DRAIN = 45.0
 REPLICAS = 4
+#: How often the long windows are asked, and how long the shorter of them is.
+SLOWLY, LATE = 300.0, 900.0
 
 
 class Harm(StrEnum):
@@ -231,11 +234,13 @@ def _world(made: Scenario, time: float) -> World:
     return World({read: Reading(_at(time), known.get(read.kind, ())) for read in READS})
 
 
-def _observe(made: Scenario, scrapes: list[tuple[float, dict[Row, float]]], time: float) -> Observation:
-    inside = [scrape for at, scrape in scrapes if time - WINDOW + made.interval <= at < time]
-    number = WINDOW / made.interval
+def _observe(
+    made: Scenario, scrapes: list[tuple[float, dict[Row, float]]], time: float, window: float = WINDOW
+) -> Observation:
+    inside = [scrape for at, scrape in scrapes if time - window + made.interval <= at < time]
+    number = window / made.interval
     fold = _fold(inside[1:] if len(inside) >= number else inside, number / (number - 1))
-    seen = fold.observation("production", _at(time), WINDOW, _sight(made, time), {}, ())
+    seen = fold.observation("production", _at(time), window, _sight(made, time), {}, ())
     return _fold(inside[-1:], 2.0).with_recent(seen, "production")
 
 
@@ -265,6 +270,11 @@ def run(made: Scenario) -> Result:
         answer = judge(baseline, observation, watch, _world(made, time), "production", _at(time))
         if answer.verdict is Verdict.REGRESSED:
             return Result(made, time, answer.sentence)
+        whole = SLOWLY * (time // SLOWLY)
+        if whole > max(0.0, time - made.interval):
+            windows = {min(whole, LATE), whole}
+            if found := [s for w in windows for s in lost(baseline, _observe(made, scrapes, time, w))]:
+                return Result(made, time, f"{found[0].where}: {found[0].measured}")
         newest = observation.sight.newest
         watch = Watch(began=watch.began, breached=answer.breached, sample=newest, verdict=answer.verdict)
     return Result(made, None, "")

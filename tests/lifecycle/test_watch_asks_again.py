@@ -36,7 +36,7 @@ PLAYBOOK = """
     - name: Watch error rates
       watch: {for: 20m}
 """
-RULE = {
+RULE: dict[str, Any] = {
     "apiVersion": "networking.istio.io/v1",
     "kind": "DestinationRule",
     "metadata": {"name": "plain", "namespace": "client"},
