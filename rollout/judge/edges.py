@@ -131,7 +131,7 @@ def _answered(edge: EdgeSample) -> str:
     agree = edge.arrived >= BOTH * edge.tried and BOTH * edge.failed <= edge.refused <= edge.failed / BOTH
     if edge.family is not Family.HTTP or not agree:
         return ""
-    return "; the callers reach it, and its application or a policy answers with 5xx or 403: hardly the flip's doing"
+    return "; the callers reach it over mutual TLS, and the application or a policy answers with 5xx or 403"
 
 
 def _goes_on(bad: float | None, events: float | None, limit: float) -> bool:

@@ -33,7 +33,8 @@ SIGNALS: dict[str, About] = {
         "A refused plaintext connection leaves no metric at the destination, so its error rate improves while callers "
         "die. Both ends are compared: a caller that tried at least 15 times in the window, of which the destination "
         "saw nothing on two new samples, is cut off. Where the caller's proxy is not scraped, the edge is compared "
-        "with its own longest pause.",
+        "with its own longest pause. Slower edges are judged every five minutes over the whole watch: three attempts "
+        "that all failed. So are a DestinationRule that came after the flip, and callers whose pods lost the sidecar.",
     ),
     ERRORS: About(
         "Calls fail no more often than before, as the callers see it",
