@@ -368,14 +368,14 @@ class Lab:
             self._refuse(rule)
 
     def _certify(self, identities: Identities) -> Agents:
-        """Give the proxies certificates, and each namespace the root: all but two, as istiod does (istio.md 12)."""
+        """Give the proxies certificates, and each namespace of the scenario the root, as istiod does (istio.md 12)."""
         self.simulation.take_identities(identities)
         data, labels = {"root-cert.pem": identities.root.pem.decode()}, {"istio.io/config": "true"}
         for namespace in self.cluster.list("v1", "Namespace"):
             name = namespace["metadata"]["name"]
             meta = {"name": "istio-ca-root-cert", "namespace": name, "labels": labels}
             document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-            if name not in ("kube-public", "kube-node-lease"):
+            if name != "default" and not name.startswith("kube-"):
                 self.cluster.create(document, created=_moment(identities.begin), manager="pilot-discovery")
         return Agents(self.simulation, identities, self._catch_up)
 

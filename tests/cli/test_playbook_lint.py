@@ -16,11 +16,13 @@ BOOK = """- tasks:
 """
 
 
-def test_everything_that_is_wrong_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_that_is_wrong_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A watch of nothing, and what has expired, each in its line."""
-    path = tmp_path / "book.yaml"
-    path.write_text(BOOK, encoding="utf-8")
-    assert 2 == main(["playbook", "lint", str(path)])
+    (tmp_path / "book.yaml").write_text(BOOK, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert 2 == main(["playbook", "lint", "book.yaml"])
     shown = " ".join(line.strip() for line in capsys.readouterr().err.splitlines())
     assert "book.yaml:2:20: watch.for cannot be `0m`" in shown
     assert "book.yaml:4:62: it expired, 2020-01-01 23:59 UTC" in shown

@@ -16,7 +16,8 @@ from rollout.lab.scenario import load_scenario
 from tests.lab.standin import StandIn
 from tests.scenarios.ending import assert_as_the_file_says, migrated
 
-NAMES = [name for name, _ in list_scenarios()]
+#: Nobody runs commands in containers there, so what is wrong with a certificate is not seen.
+NAMES = [name for name, _ in list_scenarios() if not load_scenario(name).certificates]
 
 
 @pytest.mark.parametrize("name", NAMES)

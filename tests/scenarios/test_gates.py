@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import rollout.cli.migrate
 import rollout.stages.gate
 import rollout.stages.guard
 import rollout.stages.verifying
@@ -28,10 +29,10 @@ def _somebody(*_: Any, **__: Any) -> str:
 
 
 #: The gate, the scenario that needs it, and what is switched off.
-GATES: dict[str, tuple[str, ModuleType | type, str, Callable[..., Any]]] = {
+GATES: dict[str, tuple[str, ModuleType | type | tuple[ModuleType, ...], str, Callable[..., Any]]] = {
     "rights": ("no-right-to-undo", KubernetesCluster, "allowed", _yes),
     "owner": ("gitops-owned", rollout.stages.verifying, "foreign", _nothing),
-    "refused namespaces": ("root-namespace", rollout.stages.verifying, "refused", _nothing),
+    "refused namespaces": ("root-namespace", (rollout.stages.verifying, rollout.cli.migrate), "refused", _nothing),
     "successor": ("nobody-picks-up", rollout.stages.guard, "successor", _somebody),
     "dry run of the undo": ("undo-refused", rollout.stages.gate, "refusal", _nothing),
 }
@@ -44,7 +45,8 @@ def test_without_the_gate_its_scenario_ends_otherwise(
     """With it, tests of all scenarios hold the end that the file says."""
     name, owner, attribute, instead = GATES[gate]
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(owner, attribute, instead)
+    for place in owner if isinstance(owner, tuple) else (owner,):
+        monkeypatch.setattr(place, attribute, instead)
     scenario = load_scenario(name)
     code = main(["migrate", *scenario.target, "--yes", "--lab", name, *scenario.flags])
     said = " ".join("".join(capsys.readouterr()).split())

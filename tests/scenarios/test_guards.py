@@ -11,11 +11,13 @@ import rollout.checks.run
 import rollout.stages.enforcing
 import rollout.stages.judging
 import rollout.stages.rolling_back
+import rollout.stages.watching
 from rollout.checks.registry import checks
 from rollout.cli import main
 from rollout.lab.scenario import load_scenario
 from rollout.model.judgement import Judgement, Verdict
 from rollout.record.events import ProofKind, Proven
+from rollout.stages.again import Again
 
 #: The scenario that needs the check, and the check's words that it expects.
 GUARDED_BY = {
@@ -77,6 +79,8 @@ def test_without_the_watch_a_regression_is_not_seen(tmp_path: Path, monkeypatch:
     """regression-after-flip ends `enforced` instead of `rolled_back`."""
     healthy = Judgement(verdict=Verdict.HEALTHY)
     monkeypatch.setattr(rollout.stages.judging, "judge", lambda *_, **__: healthy)
+    monkeypatch.setattr(rollout.stages.watching, "on_the_way", lambda *_, **__: Again())
+    monkeypatch.setattr(rollout.stages.watching, "at_the_end", lambda *_, **__: Again())
     assert _migrated("regression-after-flip", tmp_path, monkeypatch) == 0
 
 
