@@ -62,7 +62,8 @@ def together(args: Any) -> None:
                          next=f"rollout {args.command} {named}")  # fmt: skip
     # A Job's --prometheus is what its pod will ask.
     given = [f"--{name}" for name in ("kubeconfig", "context", "prometheus") if getattr(args, name, "")]
-    if getattr(args, "lab", None) and given and args.command != "job":
+    lab = getattr(args, "lab", None) or ""
+    if lab and not lab.startswith("http://") and given and args.command != "job":
         others = " and ".join(given)
         raise UsageError(f"--lab brings a cluster and its Prometheus along, and {others} would not be used",
                          where="--lab", next=f"leave out --lab, or {others}")  # fmt: skip

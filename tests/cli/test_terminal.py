@@ -41,7 +41,7 @@ def test_a_batch_is_a_live_tree(terminal: Terminals, tmp_path: Path, columns: in
     assert any(block[1].split()[:3] == ["×", "stock", "blocked"] for block in blocks)
     assert any(block[1].split()[:3] == ["×", "ledger", "rolling_back"] for block in blocks)
     assert not any("namespaces, " in line or re.match(r"[×‼√]|  \w+ +watching", line) for line in seen.seen())
-    assert "Next: rollout plan web --lab" in " ".join(seen.seen())
+    assert "Next: rollout plan web --lab" in re.sub(r"\s*\\\s+", " ", " ".join(seen.seen()))
 
 
 def test_one_run_is_a_block_of_two_lines(terminal: Terminals, tmp_path: Path) -> None:

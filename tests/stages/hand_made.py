@@ -39,7 +39,7 @@ USUAL: dict[type, Any] = {
     r.Rights: (), r.DryRun: "", r.Analysis: (), r.Traffic: EVIDENCE, r.Beside: r.BesideAnswer(),
     r.Before: Baseline(at=NOW, window=3600, sight=SIGHT), r.Observed: Observation(at=NOW, window=120, sight=SIGHT),
     r.Propagation: r.PropagationAnswer(updated=("orders-7d9-abc",)), r.Ownership: r.OwnershipAnswer(),
-    r.ReferencedConfigMaps: (),
+    r.ReferencedConfigMaps: (), r.Certificates: Unreadable("nothing here asks proxies"),
 }  # fmt: skip
 
 

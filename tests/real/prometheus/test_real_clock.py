@@ -130,7 +130,7 @@ def test_a_regression_is_taken_back_and_proven(live: Live) -> None:
 
 def test_prometheus_restarts_during_the_watch(live: Live) -> None:
     """The server is away until the run says that it cannot see: it waits for sight, and ends enforced."""
-    run = live.migrate("45s")
+    run = live.migrate("60s")
     live.wait_for_the_watch(run)
     live.server.close()
     _wait_until(lambda: "cannot_see" in live.verdicts())
