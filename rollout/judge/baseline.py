@@ -29,6 +29,11 @@ def bound(errors: float, noise: float, events: float) -> float:
     return usual + RISE + SIGMAS * deviation
 
 
+def silent(edge: EdgeSample | None) -> bool:
+    """Neither end saw anything."""
+    return edge is None or not (edge.tried or edge.arrived or edge.received_bytes)
+
+
 def place(edge: EdgeSample | EdgeBaseline, before: EdgeBaseline | None = None) -> str:
     """`web/shop -> payments/ledger`: the same text on every tick, whoever of the destination's pods answered."""
     destination = before.destination if before is not None else edge.destination

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from rollout.judge.baseline import place
+from rollout.judge.baseline import place, silent
 from rollout.judge.signals import SURVIVAL
 from rollout.mesh.injection import ambient, injected, live, proxy_container
 from rollout.mesh.workloads import workload
-from rollout.model.judgement import Baseline, EdgeSample, Observation, Signal, Verdict
+from rollout.model.judgement import Baseline, Observation, Signal, Verdict
 from rollout.model.kubernetes import Pod
 from rollout.model.traffic import Party
 from rollout.world.baseline import edge_key
@@ -29,7 +29,7 @@ def without_sidecar(baseline: Baseline, observation: Observation, world: World) 
     begin = observation.at - timedelta(seconds=observation.window)
     taken = {e.service for e in observation.edges if not e.source.named and e.arrived > 0}  # its port is not STRICT
     for known in baseline.edges:
-        if not known.at_source or known.service in taken or not _silent(now.get(edge_key(known))):
+        if not known.at_source or known.service in taken or not silent(now.get(edge_key(known))):
             continue
         pods = by_party.get(known.source, ())
         ready = [pod for pod in pods if pod.ready]
@@ -65,7 +65,3 @@ def _meshed(pod: Pod) -> bool:
 def _older(pod: Pod, than: datetime) -> bool:
     born = pod.metadata.creation_timestamp
     return born is None or born <= than
-
-
-def _silent(edge: EdgeSample | None) -> bool:
-    return edge is None or not (edge.tried or edge.arrived or edge.received_bytes)

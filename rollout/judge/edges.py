@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rollout.judge.baseline import ATTEMPTS, BAD, STRANGER, bound, edges_before, place
+from rollout.judge.baseline import ATTEMPTS, BAD, STRANGER, bound, edges_before, place, silent
 from rollout.judge.scaling import Excused
 from rollout.judge.signals import DESTINATION, ERRORS, SILENCE, SURVIVAL, TCP
 from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Signal, Verdict
@@ -218,17 +218,17 @@ def silence(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
     excused = Excused(baseline, observation)
     ends = (edge for edge in baseline.edges if edge.source not in excused and edge.destination not in excused)
     due = [edge for edge in ends if _due(edge, observation.window)]
-    silent = [edge for edge in due if _silent(now.get(edge_key(edge)))]
-    for known in silent:
+    quiet = [edge for edge in due if silent(now.get(edge_key(edge)))]
+    for known in quiet:
         yield _silent_edge(known, observation)
-    if len(due) >= MANY and 2 * len(silent) > len(due):
-        names = ", ".join(place(edge, edge) for edge in silent[:3])
+    if len(due) >= MANY and 2 * len(quiet) > len(due):
+        names = ", ".join(place(edge, edge) for edge in quiet[:3])
         yield _signal(
             SILENCE,
             "most edges",
             observation,
             "tried",
-            f"{len(silent)} of {len(due)} edges are silent at both ends: {names}",
+            f"{len(quiet)} of {len(due)} edges are silent at both ends: {names}",
             "no more than half together",
             breached=True,
         )
@@ -237,10 +237,6 @@ def silence(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
 def _due(edge: EdgeBaseline, window: float) -> bool:
     """It had so much traffic, and so short pauses, that a window without any is strange."""
     return max(edge.tried, edge.arrived) * window >= ATTEMPTS and window > 1.5 * edge.longest_pause
-
-
-def _silent(edge: EdgeSample | None) -> bool:
-    return edge is None or not (edge.tried or edge.arrived or edge.received_bytes)
 
 
 def _silent_edge(known: EdgeBaseline, observation: Observation) -> Signal:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import log
 
+from rollout.judge.addresses import moved
 from rollout.judge.baseline import STRANGER, edges_before, place
 from rollout.judge.scaling import Excused
 from rollout.judge.signals import SURVIVAL
@@ -24,7 +25,7 @@ CHANCE = 1e-3
 
 
 def lost(baseline: Baseline, observation: Observation) -> tuple[Signal, ...]:
-    """A regression for each edge whose every attempt failed, and of which the destination saw nothing.
+    """A regression for each edge whose every attempt failed, and for each whose caller went over to bare addresses.
 
     Attempts that nobody saw failing are not enough: increase() does not count the first event of a new series, and a
     destination of many pods has many of those.
@@ -32,7 +33,7 @@ def lost(baseline: Baseline, observation: Observation) -> tuple[Signal, ...]:
     sight = observation.sight
     if not observation.steady or not sight.expected or sight.missing or partial_answer(observation.warnings):
         return ()
-    return tuple(_lost(baseline, observation))
+    return (*_lost(baseline, observation), *moved(baseline, observation, verdict=Verdict.REGRESSED))
 
 
 def _lost(baseline: Baseline, observation: Observation) -> Iterator[Signal]:

@@ -12,6 +12,7 @@ from typing import assert_never
 
 import msgspec
 
+from rollout.judge.addresses import moved
 from rollout.judge.baseline import ATTEMPTS
 from rollout.judge.callers import without_sidecar
 from rollout.judge.edges import destination, errors, pools, silence, survival
@@ -89,6 +90,7 @@ def _traffic(
         found += survival(baseline, observation)
         found += silence(baseline, observation)
         found += pools(baseline, observation)
+        found += moved(baseline, observation)
         found += without_sidecar(baseline, observation, world)
     window = timedelta(seconds=observation.window + observation.sight.interval)
     if settled is not None and observation.at - window >= settled:

@@ -99,7 +99,8 @@ class WorkloadBaseline(msgspec.Struct, frozen=True):
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     """A namespace before the flip: what `regressed` is measured against.
 
-    `webhooks` are failed calls per second of the admission webhooks that it serves.
+    `webhooks` are failed calls per second of the admission webhooks that it serves. `resets` are, per caller, the most
+    connections to bare addresses per second that were reset in a window of the watch.
     """
 
     at: datetime
@@ -111,6 +112,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     destination_errors: float = 0.0
     destination_noise: float = 0.0
     webhooks: dict[str, float] = {}
+    resets: dict[str, float] = {}
 
 
 class Scaling(msgspec.Struct, frozen=True):
@@ -159,7 +161,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What Prometheus said on one tick.
 
     `steady` is False while the window holds too few samples of some proxy, as after an outage: what is not counted
-    there may well have happened. `scalings` are the namespace's workloads as they are wanted now.
+    there may well have happened. `scalings` are the namespace's workloads as they are wanted now. `resets` are, per
+    caller anywhere in the mesh, its TCP connections to bare addresses that the far end cut: whose address, nobody says.
     """
 
     at: datetime
@@ -171,6 +174,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     steady: bool = True
     recent_requests: float | None = None
     recent_errors: float | None = None
+    resets: dict[str, float] = {}
     queries: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     scalings: tuple[Scaling, ...] = ()

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from rollout.checks.words import many
+from rollout.judge.addresses import beside as reset_beside
 from rollout.judge.baseline import place
 from rollout.judge.signals import SURVIVAL
 from rollout.judge.slow import lost, unproven
@@ -92,6 +93,7 @@ def _asked(run: Run, world: World, since: datetime, span: timedelta, *, over: bo
         harm += [signal for signal in lost(run.baseline, observation) if signal.key not in known]
     if over:
         beside += _unproven(run, answers)
+        beside += reset_beside(run.baseline, seen[0]) if seen else ()
     return Again(tuple(harm), tuple(beside))
 
 

@@ -5,7 +5,7 @@ Pure. It lives here and not in `judge`, because the collector answers `Before` w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from types import MappingProxyType
 
@@ -117,7 +117,17 @@ def fold_baseline(
         destination_errors=errors / requests if requests else 0.0,
         destination_noise=max(ratios, default=0.0),
         webhooks={name: failed / window for name, failed in webhooks.items()},
+        resets=_resets(windows, {str(edge.source) for edge in keys.values()}),
     )
+
+
+def _resets(windows: Iterable[Observation], callers: Set[str]) -> dict[str, float]:
+    """Of the callers: the highest rate over one window."""
+    found: dict[str, float] = {}
+    for observation in windows:
+        for name in observation.resets.keys() & callers:
+            found[name] = max(found.get(name, 0.0), observation.resets[name] / observation.window)
+    return dict(sorted(found.items()))
 
 
 def _edge(like: EdgeSample, windows: Sequence[EdgeSample | None], seconds: float) -> EdgeBaseline:

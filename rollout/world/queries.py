@@ -310,6 +310,22 @@ def passthrough(scope: Scope, window: float) -> str:
     return f"sum by ({', '.join(RESULT)}) (increase({series}[{_window(window)}]))"
 
 
+@_registered((_ONE, 120), (_TWO, 120))
+def reset(scope: Scope, window: float) -> str:
+    """TCP connections to bare addresses that the far end cut, by caller; unlike requests they name no address.
+
+    STRICT answers plaintext so (istio.md 6.5: UR). `scope` gives its matchers alone: the callers are anywhere.
+    """
+    series = _select(
+        CLOSED,
+        scope,
+        _AT_SOURCE,
+        'destination_service_name="PassthroughCluster"',
+        'response_flags=~"(.+,)?U[RC](,.+)?"',
+    )
+    return f"sum by (source_workload, source_workload_namespace) (increase({series}[{_window(window)}]))"
+
+
 @_registered((_ONE, ("orders.example.com",), 120), (_TWO, ("orders.example.com", "b.example.com"), 120))
 def webhook_failures(scope: Scope, names: tuple[str, ...], window: float) -> str:
     """Calls of admission webhooks that failed on their way, as kube-apiserver counts them, by webhook.
@@ -334,6 +350,7 @@ WATCHED: dict[str, Callable[[Scope, float], str]] = {
     "accepted": accepted,
     "received": received,
     "passthrough": passthrough,
+    "reset": reset,
 }
 #: The label that tells to which question a row of a joint query belongs.
 PART = "part"

@@ -63,6 +63,10 @@ def target_namespace(labels: Mapping[str, str], namespaces: frozenset[str]) -> s
     return host["namespace"] if host and host["namespace"] in namespaces else ""
 
 
+def _source(labels: Mapping[str, str]) -> Party:
+    return Party(labels.get("source_workload_namespace") or UNKNOWN, labels.get("source_workload") or UNKNOWN)
+
+
 @dataclass
 class _Tally:
     destination: Party
@@ -83,6 +87,7 @@ class Fold:
         self.tallies: dict[str, dict[tuple[Party, str, Family], _Tally]] = {name: {} for name in self.namespaces}
         self.requests: dict[str, float] = {}
         self.errors: dict[str, float] = {}
+        self.resets: dict[str, float] = {}
 
     def take(self, tables: Tables) -> Fold:
         """Add all tables."""
@@ -105,6 +110,9 @@ class Fold:
             self._add(labels, Family.TCP, received_bytes=value)
         for labels, value in tables.get("passthrough", ()):
             self._pass(labels, value)
+        for labels, value in tables.get("reset", ()):
+            if value and (source := _source(labels)).named:
+                self.resets[str(source)] = self.resets.get(str(source), 0.0) + value
         return self
 
     def _add(self, labels: Mapping[str, str], family: Family, **numbers: float) -> None:
@@ -130,7 +138,7 @@ class Fold:
         family: Family,
         numbers: Mapping[str, float],
     ) -> None:
-        source = Party(labels.get("source_workload_namespace") or UNKNOWN, labels.get("source_workload") or UNKNOWN)
+        source = _source(labels)
         bare = service.partition(":")[0] if service.count(":") == 1 else service
         tally = self.tallies[namespace].setdefault((source, bare, family), _Tally(destination))
         weight = sum(numbers.values())
@@ -179,6 +187,7 @@ class Fold:
             edges=self.edges(namespace),
             destination_requests=self.requests.get(namespace, 0.0),
             destination_errors=self.errors.get(namespace, 0.0),
+            resets=self.resets,
             queries=queries,
             warnings=warnings,
         )

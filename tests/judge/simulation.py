@@ -46,11 +46,15 @@ class Harm(StrEnum):
     REFUSED = "refused"
     POOL = "pool"
     PROBES = "probes"
+    ADDRESS = "address"
 
 
 @dataclass
 class Caller:
-    """One edge: events per second, the usual share of failures, and how it varies."""
+    """One edge: events per second, the usual share of failures, and how it varies.
+
+    `resets` are its connections to addresses elsewhere that are cut, per second.
+    """
 
     name: str
     rate: float
@@ -59,6 +63,7 @@ class Caller:
     on: float = 1.0
     burst: float = -1.0
     stops: float = math.inf
+    resets: float = 0.0
     harm: Harm = Harm.NONE
 
     def active(self, time: float) -> float:
@@ -107,9 +112,14 @@ def scenario(seed: int, harm: Harm) -> Scenario:
     elif accident < 0.7:
         begin = rng.uniform(0, WATCH)
         made.away = (begin, begin + 120)
+    for caller in callers:
+        caller.resets = rng.choice([0.0, 0.0, 0.005, 0.05, 0.5])
     victim = callers[-1]
     if harm is Harm.POOL:
         victim.tcp, victim.rate, victim.on = True, rng.uniform(0.04, 0.1), 1.0
+    elif harm is Harm.ADDRESS:
+        victim.tcp, victim.rate, victim.on = rng.random() < 0.7, max(victim.rate, 0.3), 1.0
+        victim.resets = rng.choice([0.0, 0.005])
     elif harm not in (Harm.NONE, Harm.PROBES):
         victim.rate, victim.on, victim.errors = max(victim.rate, 0.6), 1.0, min(victim.errors, 0.05)
         victim.tcp = victim.tcp and harm is Harm.CUT
@@ -155,6 +165,10 @@ def _scrape(made: Scenario, start: float) -> dict[Row, float]:
         if -made.interval <= start < 0:  # the drain cuts what is in flight
             bad = min(events, bad + 0.3 * events)
         harmed = caller.harm if start >= made.begins else Harm.NONE
+        add("reset", caller.name, _drawn(rng, caller.resets * made.interval), code="", flags="UR")
+        if harmed is Harm.ADDRESS:
+            add("reset", caller.name, events, code="", flags="UR")
+            continue
         _call(caller, harmed, events, bad, add)
     return found
 

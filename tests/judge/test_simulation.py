@@ -39,7 +39,7 @@ def _summary(name: str, delays: list[float]) -> str:
 
 @pytest.mark.timeout(1200)
 def test_no_healthy_watch_is_rolled_back(capsys: pytest.CaptureFixture[str]) -> None:
-    """Bursts, stopping callers, unready pods and missing scrapes are no regressions."""
+    """Bursts, stopping callers, unready pods, missing scrapes and resets elsewhere are no regressions."""
     results = _run(HEALTHY, Harm.NONE)
     false = [f"seed {r.scenario.seed} at {r.rolled_back}s: {r.sentence}" for r in results if r.rolled_back is not None]
     _say(capsys, f"{HEALTHY} healthy watches: {len(false)} rolled back")

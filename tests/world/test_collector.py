@@ -248,6 +248,25 @@ def test_tcp_edges_count_breaks_at_the_source_and_bytes_at_the_destination() -> 
     assert (round(edge.tried), round(edge.failed), round(edge.received_bytes)) == (20, 10, 1000)
 
 
+def test_resets_by_address_name_their_caller_alone() -> None:
+    """What ended well, what was refused on its way (UF alone), and nameless callers do not count."""
+    metrics = _sighted(("production", "orders-7d9-abc"))
+    bare = {"reporter": "source", "response_code": "", "connection_security_policy": "unknown"}
+    bare |= {"destination_service": "unknown", "destination_service_name": "PassthroughCluster"}
+    bare |= {"destination_service_namespace": "unknown"}
+    for source, flags, per_scrape in (
+        ("web/shop", "UR", 2.0), ("web/shop", "UF,UR", 1.0), ("web/shop", "-", 5.0),
+        ("web/cart", "UF,URX", 4.0), ("web/cart", "-", 4.0), ("unknown/unknown", "UR", 4.0),
+    ):  # fmt: skip
+        labels = istio_labels(source, "unknown/unknown", **bare | {"response_flags": flags})
+        _count(metrics, "istio_tcp_connections_closed_total", labels, per_scrape)
+    value = _answer(Observed("production", 300.0), FakeCluster(pod()), metrics)
+    assert isinstance(value, Observation)
+    assert {"web/shop": 30} == {name: round(count) for name, count in value.resets.items()}
+    assert "PassthroughCluster" in value.queries["reset"]
+    assert () == value.edges
+
+
 def test_observations_of_many_namespaces_cost_the_queries_of_one() -> None:
     """Split by the destination's namespace."""
     metrics = _sighted(("production", "orders-7d9-abc"), ("payments", "ledger-7d9-abc"))

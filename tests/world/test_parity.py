@@ -84,6 +84,10 @@ def _samples() -> list[Samples]:
         bare = istio_labels("web/bare", f"{namespace}/orders", reporter="source", destination_service="10.0.0.7:8080")
         bare |= {"destination_service_name": "PassthroughCluster", "destination_service_namespace": "unknown"}
         found.append(_series(bare | {"destination_workload_namespace": "unknown"}, COUNTERS[0], range(SPAN), 2.0))
+        passed = istio_labels("web/bare", f"{namespace}/orders", reporter="source", destination_service="unknown")
+        passed |= {"destination_service_name": "PassthroughCluster", "destination_service_namespace": "unknown"}
+        for flags in ("UR", "UF,UR", "-"):
+            found.append(_series(passed | {"response_flags": flags}, queries.CLOSED, range(SPAN), 3.0))
         dropped = istio_labels("web/shop", f"{namespace}/orders", destination_workload_namespace="")
         found.append(_series(dropped | {"namespace": namespace}, COUNTERS[0], range(SPAN), 2.0))
     for webhook, span in (("orders.example.com", range(SPAN)), ("b.example.com", range(SPAN - 2, SPAN))):

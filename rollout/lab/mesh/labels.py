@@ -51,12 +51,13 @@ def call_labels(
     at_source = count.side is Side.SOURCE
     named = at_source or (count.reached and (protocol != "tcp" or count.mutual))
     caller = source if source is not None and source.proxied and named else None
-    callee = destination if count.reached or not at_source else None
+    by_address = at_source and target.pod_ip and protocol == "tcp"  # nothing is exchanged, no host is said
+    callee = destination if (count.reached or not at_source) and not by_address else None
     labels = {
         "reporter": str(count.side),
         **_peer("source", caller, trust_domain, principal=count.mutual),
         **_peer("destination", callee, trust_domain, principal=count.mutual),
-        **_service(target, destination, at_source=at_source),
+        **_service(target, None if by_address else destination, at_source=at_source),
         "request_protocol": protocol,
         "response_flags": count.flags,
         "connection_security_policy": "unknown" if at_source else ("mutual_tls" if count.mutual else "none"),
@@ -86,7 +87,7 @@ def _peer(side: str, pod: PodView | None, trust_domain: str, *, principal: bool)
 
 def _service(target: Target, destination: PodView | None, *, at_source: bool) -> Mapping[str, str]:
     if at_source and target.pod_ip:
-        address = f"{destination.ip if destination is not None else '0.0.0.0'}:{target.port}"  # noqa: S104
+        address = f"{destination.ip}:{target.port}" if destination is not None else "unknown"
         values = (address, "PassthroughCluster", "unknown")
     elif not at_source and not target.declared:
         values = ("unknown", "InboundPassthroughCluster", "unknown")

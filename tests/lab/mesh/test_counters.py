@@ -142,6 +142,15 @@ def test_a_call_by_address_goes_through_the_passthrough_cluster(bench: Start) ->
     assert {("server", "app")} == set(made.moved("istio_requests_total", by, reporter="destination"))
 
 
+def test_a_connection_by_address_names_no_address(bench: Start) -> None:
+    """TCP has no host to say; STRICT resets it."""
+    made = run(bench, "STRICT", "pod-ip", "tcp")
+    by = "destination_service,destination_service_name,destination_workload,response_flags"
+    moved = made.moved("istio_tcp_connections_closed_total", by, reporter="source")
+    assert {("unknown", "PassthroughCluster", "unknown", "UR")} == set(moved)
+    assert {} == made.moved("istio_tcp_connections_closed_total", by, reporter="destination")
+
+
 def test_principals_are_known_only_over_mutual_tls(bench: Start) -> None:
     """Scheme included, as the raw URI SAN; plaintext of a sidecar has a workload and no principal."""
     mesh = run(bench, "PERMISSIVE", "mesh", "http")
