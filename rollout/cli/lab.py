@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,7 +36,9 @@ def _up(args: Any) -> int:
 
     with _stopped() as stop, _kubeconfig(args.kubeconfig_out) as path:
         scenario = args.scenario or DEFAULT
-        with Lab.start(scenario, port=args.port, prometheus=args.prometheus, api=args.api) as running:
+        # What a real server stamps is the real time, and the history comes after it; else the present is the real one.
+        present = None if args.prometheus or args.api else datetime.now(UTC)
+        with Lab.start(scenario, start=present, port=args.port, prometheus=args.prometheus, api=args.api) as running:
             path.write_text(running.kubeconfig, encoding="utf-8")
             painted = style(sys.stdout)
             sys.stdout.write("\n".join(painted.clean_cell(line) for line in _lines(running, path)) + "\n")

@@ -34,9 +34,9 @@ SIGNALS: dict[str, About] = {
         "die. Both ends are compared: a caller that tried at least 15 times in the window, of which the destination "
         "saw nothing on two new samples, is cut off. Where the caller's proxy is not scraped, the edge is compared "
         "with its own longest pause. Slower edges are judged every five minutes over the whole watch: three attempts "
-        "that all failed. So are a DestinationRule that came after the flip, and callers whose pods lost the sidecar. TCP "
-        "connections to pod addresses name nobody: an edge that fell silent is lost where its caller's connections to "
-        "bare addresses are reset as they were not before.",
+        "that all failed. So are a DestinationRule that came after the flip, and callers whose pods lost the sidecar. "
+        "TCP connections to pod addresses name nobody: an edge that fell silent is lost where its caller's connections "
+        "to bare addresses are reset as they were not before.",
     ),
     ERRORS: About(
         "Calls fail no more often than before, as the callers see it",

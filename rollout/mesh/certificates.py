@@ -138,7 +138,8 @@ def _short(root: Certificate) -> str:
 def _life(leaf: _Life | Certificate, now: datetime) -> str:
     life = (leaf.not_after - leaf.not_before).total_seconds()
     left = (leaf.not_after - now).total_seconds()
-    share = f", {max(left, 0) / life:.0%} of its life left" if life > 0 else ""
+    begun = life > 0 and now >= leaf.not_before
+    share = f", {max(left, 0) / life:.0%} of its life left" if begun else ""
     return f"valid until {leaf.not_after:%Y-%m-%d %H:%M:%S}Z{share}"
 
 

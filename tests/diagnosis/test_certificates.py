@@ -68,6 +68,13 @@ def test_chains_that_are_in_order() -> None:
     assert Status.OK is judge(side(leaf, MIDDLE.pem, ROOT.pem)).status
 
 
+def test_what_is_left_of_a_life_that_has_not_begun_is_not_said() -> None:
+    """There is no such share."""
+    line = judge(side(ROOT.leaf(LEDGER, since=NOW + DAY)[0])).lines[0]
+    assert "valid until" in line
+    assert "left" not in line
+
+
 LATER = Authority("late", ROOT, until=NOW - DAY)
 FAULTS: list[tuple[str, Side, str, str, Severity]] = [
     ("expired", side(ROOT.leaf(LEDGER, since=NOW - 2 * DAY)[0]),
