@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -17,21 +16,14 @@ from rollout.lab.lab import Lab
 from rollout.model.kubernetes import Pod
 from rollout.ports import LogPart, Logs, Right
 from rollout.world.log_reading import POD_LOGS
+from tests.adapters.kubeconfigs import kubeconfig
 
 LOG = "/api/v1/namespaces/production/pods/orders-1/log"
 
 
 def connected(folder: Path, server: str) -> KubernetesCluster:
     """Over a kubeconfig file; waiting takes no time."""
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "ana", "user": {"token": "t"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "ana"}}],
-        "current-context": "test",
-    }
-    path = folder / "config"
-    path.write_text(json.dumps(document))
-    return connect(str(path), None, sleep=lambda _: None, read_timeout=5)
+    return connect(kubeconfig(folder, server), None, sleep=lambda _: None, read_timeout=5)
 
 
 @pytest.fixture
