@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from rollout.adapters.journal import ConfigMapJournal
+from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.errors import Conflict, Exists, NotFound, Rejected, Unreachable
 from rollout.model.kubernetes import Object
 from rollout.ports import Identity, Right
+from tests.adapters.connecting import CORE, kubeconfig
 from tests.adapters.journals import started
 from tests.loopback import Handler, serving
 
@@ -94,6 +96,21 @@ def script() -> Iterator[Script]:
     with serving(Scripted, script=found) as port:
         found.url = f"http://127.0.0.1:{port}"
         yield found
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    """What was slept, without sleeping."""
+    return []
+
+
+@pytest.fixture
+def connected(script: Script, tmp_path: Path, slept: list[float]) -> Iterator[KubernetesCluster]:
+    """The Kubernetes adapter before the script."""
+    script.on("GET /api/v1", Reply(CORE))
+    made = connect(kubeconfig(tmp_path, script.url), None, sleep=slept.append, read_timeout=5)
+    yield made
+    made.close()
 
 
 @pytest.fixture

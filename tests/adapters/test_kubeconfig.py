@@ -15,12 +15,12 @@ import pytest
 from rollout.adapters import kubeconfig, process
 from rollout.adapters.kubeconfig import Access, access, token_expiry
 from rollout.errors import Unauthorized, UsageError
-from tests.adapters import kubeconfigs
+from tests.adapters import connecting
 
 
 def write(folder: Path, user: dict[str, Any], name: str = "config", **more: Any) -> str:
     """A kubeconfig file."""
-    return kubeconfigs.kubeconfig(folder, user=user, name=name, **more)
+    return connecting.kubeconfig(folder, user=user, name=name, **more)
 
 
 def plugin(code: str, **more: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rollout import errors
 from rollout.adapters.kubernetes import connect
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.model.kubernetes import Namespace
-from tests.adapters.kubeconfigs import kubeconfig
+from tests.adapters.connecting import kubeconfig
 from tests.loopback import Handler, needs_openssl, self_signed, serving
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Kubeconfig files of one cluster and one user."""
+"""What the Kubernetes adapter needs to connect: a kubeconfig file, and a server that says what kinds it has."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+#: What the server says at /api/v1.
+CORE = {"resources": [{"name": name} for name in ("pods", "configmaps", "namespaces")]}
 
 
 def kubeconfig(
