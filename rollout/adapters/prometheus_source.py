@@ -53,18 +53,18 @@ def connect_metrics(
         trust = ca_file or verify
         direct = DirectSource(address, bearer_token=bearer_token, verify=trust, headers=headers or {}, timeout=timeout)
         return PrometheusMetrics(direct, sleep, more)
+    return PrometheusMetrics(_behind_service(address, raw_reply), sleep, more)
+
+
+def _behind_service(address: str, raw_reply: RawReply | None) -> ServiceSource:
     match = _SERVICE.fullmatch(address)
     if match is None or raw_reply is None:
         raise UsageError(
-            f"{_printable(address)!r} is no address of a Prometheus",
+            f"{address.rpartition('@')[2]!r} is no address of a Prometheus",
             limit="http://HOST:PORT, https://HOST/PREFIX or SERVICE.NAMESPACE:PORT",
             where="--prometheus",
         )
-    return PrometheusMetrics(ServiceSource(raw_reply, **match.groupdict(default="")), sleep, more)
-
-
-def _printable(address: str) -> str:
-    return address.rpartition("@")[2]
+    return ServiceSource(raw_reply, **match.groupdict(default=""))
 
 
 class ServiceSource:

@@ -91,6 +91,26 @@ class _Scene(msgspec.Struct):
         return any(name in self.strict for name in services)
 
 
+class _Fault(msgspec.Struct, frozen=True):
+    """What is wrong with a gateway, and not enough to block the flip."""
+
+    measured: str
+    limit: str
+    fix: str
+
+    def at(self, gateway: IstioGateway | Gateway, field: str, where: tuple[str, ...]) -> Finding:
+        """It as a finding, at a place in the gateway."""
+        return Finding(
+            ref=gateway.ref,
+            field=field,
+            measured=self.measured,
+            limit=self.limit,
+            where=where,
+            fix=self.fix,
+            severity=Severity.WARNING,
+        )
+
+
 def check(view: View) -> Findings:
     """One finding per Service, Ingress or gateway through which plaintext reaches a STRICT port, or comes in at all."""
     pods = view.then.of(Pod)
@@ -121,7 +141,8 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
         where = (f"{entry.by} leads from it to {some(entry.services)}",)
         serving = gateway_pods(entry.gateway, scene.pods)
         for server in entry.servers:
-            yield from _server(entry.gateway, server, serving[0].namespace if serving else "istio-system", where)
+            if fault := _server(server, serving[0].namespace if serving else "istio-system"):
+                yield fault.at(entry.gateway, f"spec.servers[{server.port.name or server.port.number}]", where)
         if scene.first(entry.gateway.ref):
             own = view.mesh_config.trust_domains
             yield from _served(entry.gateway, serving, own, where, cut=scene.cut(entry.services))
@@ -133,8 +154,8 @@ def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
     for gateway, route, section, led in attached(view.then.of(Gateway), routes, view.target, scene.names):
         where = (f"{route} leads from it to {some(led)}",)
         for listener in gateway.spec.listeners:
-            if section in ("", listener.name):
-                yield from _listener(gateway, listener, where)
+            if section in ("", listener.name) and (fault := _listener(gateway, listener)):
+                yield fault.at(gateway, f"spec.listeners[{listener.name}]", where)
         if scene.first(gateway.ref):
             serving = gateway_pods(gateway, scene.pods)
             yield from _deployed(gateway, serving, where, own=istios(gateway, classes), cut=scene.cut(led))
@@ -236,33 +257,28 @@ def _strict_paths(ingress: Ingress, strict: _Strict) -> Iterator[str]:
                 yield f"{place} to {service.name}:{port.port}"
 
 
-def _server(gateway: IstioGateway, server: Server, namespace: str, where: tuple[str, ...]) -> Iterator[Finding]:
+def _server(server: Server, namespace: str) -> _Fault | None:
     """What clients outside use before the gateway: the flip neither breaks nor betters it (istio.md 11)."""
     protocol = server.port.protocol.upper()
     tls = server.tls
-    measured = limit = fix = ""
     if protocol in ("HTTP", "HTTP2", "GRPC", "GRPC-WEB") and not (tls and tls.https_redirect):
-        measured, limit = f"port {server.port.number} takes {protocol} without TLS", "HTTPS, or a redirect to it"
         fix = "give the server tls.httpsRedirect: true beside an HTTPS server with a certificate"
-    elif tls and tls.mode is ServerTLSMode.PASSTHROUGH and (tls.credential_name or tls.credential_names):
-        measured, limit = f"port {server.port.number} is PASSTHROUGH, and its certificate ignored", "a tls.mode"
-        fix = "write tls.mode: SIMPLE (an absent mode is PASSTHROUGH)"
-    elif tls and tls.mode in _CERTIFIED and (names := [n for n in (*tls.credential_names, tls.credential_name) if n]):
-        measured, limit = (
-            f"certificate {some(names)} is not checked: no right to list Secrets",
-            "a Secret that is there",
-        )
-        fix = f"kubectl get secret {' '.join(names)} -n {namespace}"
-    if measured:
-        yield Finding(
-            ref=gateway.ref,
-            field=f"spec.servers[{server.port.name or server.port.number}]",
-            measured=measured,
-            limit=limit,
-            where=where,
-            fix=fix,
-            severity=Severity.WARNING,
-        )
+        return _open(server.port.number, protocol, fix)
+    if tls and tls.mode is ServerTLSMode.PASSTHROUGH and (tls.credential_name or tls.credential_names):
+        measured = f"port {server.port.number} is PASSTHROUGH, and its certificate ignored"
+        return _Fault(measured, "a tls.mode", "write tls.mode: SIMPLE (an absent mode is PASSTHROUGH)")
+    if tls and tls.mode in _CERTIFIED and (names := [n for n in (*tls.credential_names, tls.credential_name) if n]):
+        return _unchecked(names, f"{' '.join(names)} -n {namespace}")
+    return None
+
+
+def _open(port: int, protocol: str, fix: str) -> _Fault:
+    return _Fault(f"port {port} takes {protocol} without TLS", "HTTPS, or a redirect to it", fix)
+
+
+def _unchecked(names: Iterable[str], secrets: str) -> _Fault:
+    measured = f"certificate {some(names)} is not checked: no right to list Secrets"
+    return _Fault(measured, "a Secret that is there", f"kubectl get secret {secrets}")
 
 
 def _served(
@@ -270,30 +286,18 @@ def _served(
 ) -> Iterator[Finding]:
     selector = ",".join(f"{key}={value}" for key, value in sorted(gateway.spec.selector.items()))
     if not pods:
-        yield Finding(
-            ref=gateway.ref,
-            field="spec.selector",
-            measured="no pod serves it",
-            limit="a gateway's pod",
-            where=where,
-            fix=f"kubectl get pods -A -l {selector}",
-            severity=Severity.WARNING,
-        )
+        fault = _Fault("no pod serves it", "a gateway's pod", f"kubectl get pods -A -l {selector}")
+        yield fault.at(gateway, "spec.selector", where)
     for pod in pods:
         if proxy_container(pod) is None:
             yield _bare(gateway, pod, where, cut=cut)
             break
         domain = trust_domain(pod)
         if domain not in ("", *own):
-            yield Finding(
-                ref=gateway.ref,
-                field="spec.selector",
-                measured=f"its pods are of the trust domain {domain}",
-                limit=some(own),
-                where=(*where, f"for example {pod.ref}", "what takes mutual TLS only refuses them"),
-                fix=f"add {domain} to trustDomainAliases in the mesh's configuration",
-                severity=Severity.WARNING,
-            )
+            fix = f"add {domain} to trustDomainAliases in the mesh's configuration"
+            fault = _Fault(f"its pods are of the trust domain {domain}", some(own), fix)
+            seen = (*where, f"for example {pod.ref}", "what takes mutual TLS only refuses them")
+            yield fault.at(gateway, "spec.selector", seen)
             break
 
 
@@ -309,27 +313,16 @@ def _bare(gateway: IstioGateway | Gateway, pod: Pod, where: tuple[str, ...], *, 
     )
 
 
-def _listener(gateway: Gateway, listener: Listener, where: tuple[str, ...]) -> Iterator[Finding]:
-    references = listener.tls.certificate_refs if listener.tls else ()
-    measured = limit = fix = ""
+def _listener(gateway: Gateway, listener: Listener) -> _Fault | None:
     if listener.protocol == "HTTP":
-        measured, limit = f"port {listener.port} takes HTTP without TLS", "HTTPS, or a redirect to it"
         fix = "let the route attach to an HTTPS listener (sectionName), and another with a RequestRedirect to this one"
-    elif references and listener.tls and listener.tls.mode != "Passthrough":
-        name = references[0]
-        listed = some(reference.name for reference in references)
-        measured, limit = f"certificate {listed} is not checked: no right to list Secrets", "a Secret that is there"
-        fix = f"kubectl get secret {name.name} -n {name.namespace or gateway.namespace}"
-    if measured:
-        yield Finding(
-            ref=gateway.ref,
-            field=f"spec.listeners[{listener.name}]",
-            measured=measured,
-            limit=limit,
-            where=where,
-            fix=fix,
-            severity=Severity.WARNING,
-        )
+        return _open(listener.port, "HTTP", fix)
+    references = listener.tls.certificate_refs if listener.tls else ()
+    if references and listener.tls and listener.tls.mode != "Passthrough":
+        first = references[0]
+        names = [reference.name for reference in references]
+        return _unchecked(names, f"{first.name} -n {first.namespace or gateway.namespace}")
+    return None
 
 
 def _deployed(
@@ -339,12 +332,6 @@ def _deployed(
     if bare is not None:
         yield _bare(gateway, bare, where, cut=cut)
     elif not pods and not own:
-        yield Finding(
-            ref=gateway.ref,
-            field="spec.gatewayClassName",
-            measured=f"whether class {gateway.spec.gateway_class_name} calls with mutual TLS is not known",
-            limit="a gateway of the mesh",
-            where=where,
-            fix="look at what serves it: without istio-proxy it is refused under STRICT",
-            severity=Severity.WARNING,
-        )
+        measured = f"whether class {gateway.spec.gateway_class_name} calls with mutual TLS is not known"
+        fix = "look at what serves it: without istio-proxy it is refused under STRICT"
+        yield _Fault(measured, "a gateway of the mesh", fix).at(gateway, "spec.gatewayClassName", where)

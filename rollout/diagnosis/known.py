@@ -11,6 +11,18 @@ import re
 import msgspec
 
 
+class Says(msgspec.Struct, frozen=True):
+    """Something that a line may say.
+
+    Args:
+        regex: searched in the line, with its underscores read as blanks.
+        hints: one of these stands in every line that the regex matches; lower case, blanks for underscores.
+    """
+
+    regex: re.Pattern[str]
+    hints: tuple[str, ...]
+
+
 class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     """One pattern.
 
@@ -19,10 +31,10 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
         title: what it is.
         meaning: what it says.
         fix: what helps.
-        regex: searched in the line, with underscores of its reasons read as blanks.
+        says: what a line of it says.
         detail: searched for what varies; its groups, joined (the named ones with their names). None: nothing varies.
-        hints: one of these stands in every line that the regex or the flags match; lower case, blanks for underscores.
-        flags: Envoy's response flags that make an access log line one of these, whatever its text.
+        flags: Envoy's response flags that make an access log line one of these, whatever its text; in such a line one
+            of the hints must stand, too.
         leftover: Envoy leaves the same reason on plaintext that it accepted (observed.md 2), with the flag `-`.
         blocking: mutual TLS or a policy fails; False for what may be noise of a drain, or another cause.
     """
@@ -31,27 +43,31 @@ class Pattern(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     meaning: str
     fix: str
-    hints: tuple[str, ...]
-    regex: re.Pattern[str]
+    says: Says
     detail: re.Pattern[str] | None = None
     flags: tuple[frozenset[str], ...] = ()
     leftover: bool = False
     blocking: bool = True
 
 
-def _any(*terms: str) -> re.Pattern[str]:
-    return re.compile("|".join(terms), re.IGNORECASE)
+def _any(*terms: str | tuple[str, ...], flagged: tuple[str, ...] = ()) -> Says:
+    """One of these: a text in any case, or a regex with its hints; `flagged` are hints for the flags alone."""
+    spelled = [(re.escape(term), term.lower()) if isinstance(term, str) else term for term in terms]
+    hints = [hint for _, *its in spelled for hint in its]
+    return Says(re.compile("|".join(term[0] for term in spelled), re.IGNORECASE), (*hints, *flagged))
 
 
-def _reason(name: str, code: int) -> str:
+def _reason(name: str, code: int, before: str = "(?<![A-Z])") -> tuple[str, ...]:
     """A reason of BoringSSL by name, or by its number where the text was cut."""
-    return rf"(?-i:(?<![A-Z]){name.replace('_', '[_ ]')}(?![A-Z]))|\b{code}\b"
+    shown = name.replace("_", " ")
+    return rf"(?-i:{before}{shown}(?![A-Z]))|\b{code}\b", shown.lower(), str(code)
 
 
 _CALLER = re.compile(
     r"closing connection from (?P<caller>[0-9a-fA-F.:\[\]]+):\d+|"
     r"(?P<remote>\b\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d+ (?:-|[\w.*-]+) (?:-|[\w.*|:~-]+)\s*$"
 )
+_CLUSTER = re.compile(r"(?P<cluster>(?:outbound|inbound)\|\d+\|[^|\s\"]*\|[^\s\"]+|PassthroughCluster)")
 
 PATTERNS: tuple[Pattern, ...] = (
     Pattern(
@@ -61,8 +77,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "another trust domain, than the caller's endpoints say.",
         fix="compare the SANs with the pods' service accounts: rollout diagnose --from POD.NS --to SERVICE.NS:PORT; "
         "restart pods whose service account changed, and name foreign trust domains in trustDomainAliases",
-        hints=("verify san list", "san matcher"),
-        regex=_any(r"verify SAN list", r"SAN matcher"),
+        says=_any("verify SAN list", "SAN matcher"),
         detail=re.compile(
             r"(?:expected SANs: \[(?P<expected>[^\]]*)\], )?certificate SANs(?: are)?:? \[(?P<seen>[^\]]*)\]"
         ),
@@ -73,16 +88,14 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="New handshakes fail while open connections go on. With the alert SSLV3_ALERT_CERTIFICATE_EXPIRED it "
         "is this proxy's own certificate, which the peer refused.",
         fix="restart the pod whose certificate expired, and see in its istio-proxy log why the agent did not renew it",
-        hints=("certificate has expired", "alert certificate expired", "268436501"),
-        regex=_any(r"certificate has expired", _reason("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501)),
+        says=_any("certificate has expired", _reason("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501)),
     ),
     Pattern(
         id="certificate-not-yet-valid",
         title="A certificate is not yet valid",
         meaning="The clocks of a node and of the control plane differ.",
         fix="compare the nodes' clocks with istiod's (NTP), then restart the pod",
-        hints=("not yet valid",),
-        regex=_any(r"certificate is not yet valid"),
+        says=_any("certificate is not yet valid"),
     ),
     Pattern(
         id="unknown-ca",
@@ -91,19 +104,11 @@ PATTERNS: tuple[Pattern, ...] = (
         "refused this proxy's certificate.",
         fix="compare the roots: rollout diagnose --from POD.NS --to SERVICE.NS:PORT; restart pods that still hold the "
         "old root, and give clusters of one mesh a common root",
-        hints=(
-            "issuer certificate",
-            "signed certificate",
-            "first certificate",
-            "unknown authority",
-            "unknown ca",
-            "268436504",
-        ),
-        regex=_any(
-            r"unable to get local issuer certificate",
-            r"self[- ]signed certificate",
-            r"unable to verify the first certificate",
-            r"certificate signed by unknown authority",
+        says=_any(
+            "unable to get local issuer certificate",
+            (r"self[- ]signed certificate", "signed certificate"),
+            "unable to verify the first certificate",
+            "certificate signed by unknown authority",
             _reason("TLSV1_ALERT_UNKNOWN_CA", 268436504),
         ),
     ),
@@ -113,18 +118,11 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="TLS, but not the mesh's: an app's own TLS, the API server, a probe with HTTPS, or a DestinationRule "
         "SIMPLE.",
         fix="give the caller a sidecar, take `tls` out of its DestinationRule, or exempt the port",
-        hints=(
-            "not return a certificate",
-            "required client certificate",
-            "certificate required",
-            "268435648",
-            "268436572",
-        ),
-        regex=_any(
+        says=_any(
             _reason("PEER_DID_NOT_RETURN_A_CERTIFICATE", 268435648),
-            r"peer did not provide required client certificate",
+            "peer did not provide required client certificate",
             _reason("TLSV1_ALERT_CERTIFICATE_REQUIRED", 268436572),
-            r"alert certificate required",
+            "alert certificate required",
         ),
     ),
     Pattern(
@@ -133,8 +131,7 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="CERTIFICATE_UNKNOWN: a client rejected its SAN (secure naming: another service account than the "
         "endpoints say). BAD_CERTIFICATE: it could not be read.",
         fix="compare the SAN with the pod's service account: rollout diagnose POD.NAMESPACE; restart the pod",
-        hints=("alert certificate unknown", "alert bad certificate", "268436502", "268436498"),
-        regex=_any(
+        says=_any(
             _reason("SSLV3_ALERT_CERTIFICATE_UNKNOWN", 268436502), _reason("SSLV3_ALERT_BAD_CERTIFICATE", 268436498)
         ),
     ),
@@ -143,16 +140,14 @@ PATTERNS: tuple[Pattern, ...] = (
         title="The proxy has no certificate yet",
         meaning="Envoy waits for its certificate: the agent or istiod does not deliver it.",
         fix="see istiod's log and the pod's istio-proxy log; the pod must reach istiod on port 15012",
-        hints=("not supplied by sds",),
-        regex=_any(r"Secret is not supplied by SDS"),
+        says=_any("Secret is not supplied by SDS"),
     ),
     Pattern(
         id="certificate-verify-failed",
         title="The peer's certificate was refused",
         meaning="The verification failed for another reason than those above; the rest of the line says which.",
         fix="rollout diagnose --from POD.NS --to SERVICE.NS:PORT, layer certificates",
-        hints=("certificate verify failed", "verify cert failed", "268435581"),
-        regex=_any(_reason("CERTIFICATE_VERIFY_FAILED", 268435581), r"verify cert failed"),
+        says=_any(_reason("CERTIFICATE_VERIFY_FAILED", 268435581), "verify cert failed"),
         detail=re.compile(r"verify cert failed: (?P<why>[^\"|]{1,120}?)(?::TLS|\"|\}|$)"),
     ),
     Pattern(
@@ -160,16 +155,14 @@ PATTERNS: tuple[Pattern, ...] = (
         title="The two sides have no TLS version in common",
         meaning="meshMTLS.minProtocolVersion, or an app's own TLS that is too old.",
         fix="compare meshConfig.meshMTLS.minProtocolVersion with what the caller speaks",
-        hints=("unsupported protocol", "alert protocol version", "268435696", "268436526"),
-        regex=_any(_reason("UNSUPPORTED_PROTOCOL", 268435696), _reason("TLSV1_ALERT_PROTOCOL_VERSION", 268436526)),
+        says=_any(_reason("UNSUPPORTED_PROTOCOL", 268435696), _reason("TLSV1_ALERT_PROTOCOL_VERSION", 268436526)),
     ),
     Pattern(
         id="cipher-mismatch",
         title="The two sides have no cipher in common",
         meaning="meshMTLS.cipherSuites, or a key of a kind that the other side does not take.",
         fix="compare meshConfig.meshMTLS.cipherSuites on both sides",
-        hints=("no shared cipher", "alert handshake failure", "268435640", "268436496"),
-        regex=_any(_reason("NO_SHARED_CIPHER", 268435640), _reason("SSLV3_ALERT_HANDSHAKE_FAILURE", 268436496)),
+        says=_any(_reason("NO_SHARED_CIPHER", 268435640), _reason("SSLV3_ALERT_HANDSHAKE_FAILURE", 268436496)),
     ),
     Pattern(
         id="filter-chain-not-found",
@@ -179,8 +172,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "is the address; no metric counts it.",
         fix="kubectl get pods -A -o wide --field-selector status.podIP=ADDRESS names the caller: give it a sidecar, or "
         "exempt the port",
-        hints=("filter chain",),
-        regex=_any(r"filter[_ ]chain[_ ]not[_ ]found", r"no matching filter chain found"),
+        says=_any("filter chain not found", "no matching filter chain found"),
         detail=_CALLER,
     ),
     Pattern(
@@ -189,20 +181,10 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="The client sends mutual TLS (a DestinationRule ISTIO_MUTUAL, or a tlsMode label) to a pod without a "
         "sidecar, an excluded port, or a port that is DISABLE.",
         fix="give the server a sidecar, capture the port, or take ISTIO_MUTUAL out of the DestinationRule",
-        hints=(
-            "wrong version number",
-            "unexpected message",
-            "http request",
-            "proxy request",
-            "268435703",
-            "268435679",
-            "268435612",
-            "268435611",
-        ),
-        regex=_any(
+        says=_any(
             _reason("WRONG_VERSION_NUMBER", 268435703),
             _reason("UNEXPECTED_MESSAGE", 268435679),
-            r"(?-i:(?<=:)HTTP[_ ]REQUEST(?![A-Z]))|\b268435612\b",
+            _reason("HTTP_REQUEST", 268435612, before="(?<=:)"),
             _reason("HTTPS_PROXY_REQUEST", 268435611),
         ),
         leftover=True,
@@ -213,10 +195,7 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="TLS is not the cause. `none`: ALLOW policies select the workload and no rule of theirs matches; else "
         "the policy and the rule that denied.",
         fix="rollout diagnose --from POD.NS --to SERVICE.NS:PORT --method METHOD --path PATH names the rule",
-        hints=("rbac", "enforced denied"),
-        regex=_any(
-            r"rbac[_ ]access[_ ]denied[_ ]matched[_ ]policy", r"RBAC: access denied", r"enforced denied, matched policy"
-        ),
+        says=_any("rbac access denied matched policy", "RBAC: access denied", "enforced denied, matched policy"),
         detail=re.compile(
             r"matched[_ ]policy[ \[]*(?P<policy>ns\[[^\]]*\][-_ ]policy\[[^\]]*\][-_ ]rule\[\d+\]|none)", re.IGNORECASE
         ),
@@ -226,8 +205,10 @@ PATTERNS: tuple[Pattern, ...] = (
         title="The proxy rejected a configuration",
         meaning="It goes on with the one before: a policy that was accepted by the API is not in force there.",
         fix="istioctl proxy-status shows which; take back the object (often an EnvoyFilter) that the text names",
-        hints=("rejected", "error adding"),
-        regex=_any(r"(?:lds|cds|rds): .{0,200}(?:rejected|error adding)", r"config for \S+ rejected"),
+        says=_any(
+            (r"(?:lds|cds|rds): .{0,200}(?:rejected|error adding)", "rejected", "error adding"),
+            (r"config for \S+ rejected", "rejected"),
+        ),
         detail=re.compile(r"rejected: (?P<why>.{1,120})"),
     ),
     Pattern(
@@ -236,8 +217,7 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="The API server has no mesh certificate; STRICT refuses it, and with failurePolicy Fail objects cannot "
         "be written.",
         fix="exempt the webhook's container port: rollout explain apiserver-callers",
-        hints=("failed calling webhook",),
-        regex=_any(r"failed calling webhook .{0,400}(?:EOF|connection reset|x509)"),
+        says=_any((r"failed calling webhook .{0,400}(?:EOF|connection reset|x509)", "failed calling webhook")),
         detail=re.compile(r"failed calling webhook \\?\"(?P<webhook>[^\"\\]{1,120})"),
     ),
     Pattern(
@@ -245,20 +225,19 @@ PATTERNS: tuple[Pattern, ...] = (
         title="A probe of the kubelet was refused",
         meaning="The probe was not rewritten to Istio's agent, and STRICT refuses the kubelet's plaintext.",
         fix="let the injector rewrite probes: rollout explain probes",
-        hints=("probe failed",),
-        regex=_any(r"(?:Readiness|Liveness|Startup) probe failed: .{0,300}(?:connection reset by peer|EOF)"),
+        says=_any(
+            (
+                r"(?:Readiness|Liveness|Startup) probe failed: .{0,300}(?:connection reset by peer|EOF)",
+                "probe failed",
+            )
+        ),
     ),
     Pattern(
         id="upstream-cut",
         title="A stream was cut after it began",
         meaning="Work in flight at the end of a drain: a policy changed, and the listener was replaced.",
         fix="none, if it stood at a flip; else see who changes policies: kubectl get peerauthentications -A",
-        hints=("after response started", "purging socket", "filter chain is being removed"),
-        regex=_any(
-            r"upstream[_ ]reset[_ ]after[_ ]response[_ ]started",
-            r"purging[_ ]socket",
-            r"filter[_ ]chain[_ ]is[_ ]being[_ ]removed",
-        ),
+        says=_any("upstream reset after response started", "purging socket", "filter chain is being removed"),
         blocking=False,
     ),
     Pattern(
@@ -267,25 +246,26 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="At a client with a sidecar (503 UC): the server refused plaintext (DestinationRule DISABLE, the pod's "
         "own address), or refused the client's certificate. Only the server's log tells which.",
         fix="rollout diagnose --from POD.NS --to SERVICE.NS:PORT, and the same on the server's istio-proxy log",
-        hints=("connection termination",),
-        regex=_any(
-            r"upstream[_ ]reset[_ ]before[_ ]response[_ ]started\{connection[_ ]termination",
-            r"reset reason: connection termination",
+        says=_any(
+            "upstream reset before response started{connection termination",
+            "reset reason: connection termination",
         ),
-        detail=re.compile(r"(?P<cluster>(?:outbound|inbound)\|\d+\|[^|\s\"]*\|[^\s\"]+|PassthroughCluster)"),
+        detail=_CLUSTER,
     ),
     Pattern(
         id="connection-failure",
         title="No connection to the server came about",
         meaning="503 UF without a TLS text: the port is closed, the pod is gone, or a NetworkPolicy stands between.",
         fix="kubectl get endpointslices -n NAMESPACE; see the pod's ports and the NetworkPolicies",
-        hints=("connection failure", "blocking hbone"),
-        regex=_any(
-            r"upstream[_ ]reset[_ ]before[_ ]response[_ ]started\{(?:remote[_ ]|local[_ ])?connection[_ ]failure",
-            r"reset reason: (?:remote |local )?connection failure",
-            r"maybe a NetworkPolicy is blocking HBONE",
+        says=_any(
+            (
+                r"upstream reset before response started\{(?:remote |local )?connection failure",
+                "connection failure",
+            ),
+            (r"reset reason: (?:remote |local )?connection failure", "connection failure"),
+            "maybe a NetworkPolicy is blocking HBONE",
         ),
-        detail=re.compile(r"(?P<cluster>(?:outbound|inbound)\|\d+\|[^|\s\"]*\|[^\s\"]+|PassthroughCluster)"),
+        detail=_CLUSTER,
         blocking=False,
     ),
     Pattern(
@@ -293,8 +273,7 @@ PATTERNS: tuple[Pattern, ...] = (
         title="The Service has no healthy pod",
         meaning="After a flip: probes that were not rewritten took the pods out of service.",
         fix="kubectl get pods -n NAMESPACE; rollout explain probes",
-        hints=("no healthy upstream",),
-        regex=_any(r"no[_ ]healthy[_ ]upstream"),
+        says=_any("no healthy upstream"),
         blocking=False,
     ),
     Pattern(
@@ -302,8 +281,7 @@ PATTERNS: tuple[Pattern, ...] = (
         title="ztunnel refused the connection by policy",
         meaning="In ambient mode: plaintext under STRICT, or an AuthorizationPolicy.",
         fix="istioctl ztunnel-config workload -o json shows the policies of the destination",
-        hints=("due to policy",),
-        regex=_any(r"connection closed due to policy (?:rejection|change)"),
+        says=_any((r"connection closed due to policy (?:rejection|change)", "due to policy")),
     ),
     Pattern(
         id="tcp-reset",
@@ -311,8 +289,7 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="Flag UR: at a client's sidecar the server refused plaintext. `connection reset by peer` in an app "
         "without a sidecar (curl 56) is the same from the other end.",
         fix="rollout diagnose --from POD.NS --to SERVICE.NS:PORT",
-        hints=("reset by peer", "econnreset", "curl: (56)", " ur ", '"ur', ",ur", "ur,"),
-        regex=_any(r"connection reset by peer", r"read ECONNRESET", r"curl: \(56\)"),
+        says=_any("connection reset by peer", "read ECONNRESET", "curl: (56)", flagged=(" ur ", '"ur', ",ur", "ur,")),
         flags=(frozenset({"UR"}),),
     ),
 )

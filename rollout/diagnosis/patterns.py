@@ -89,13 +89,13 @@ def match(line: str) -> Pattern | None:
     plain = line.replace("_", " ")
     low = plain.lower()
     for pattern in PATTERNS:
-        if any(hint in low for hint in pattern.hints) and _shows(pattern, line, plain):
+        if any(hint in low for hint in pattern.says.hints) and _shows(pattern, line, plain):
             return pattern
     return None
 
 
 def _shows(pattern: Pattern, line: str, plain: str) -> bool:
-    if pattern.regex.search(plain):
+    if pattern.says.regex.search(plain):
         return not (pattern.leftover and _flags(line) == _NONE)
     return bool(pattern.flags) and any(wanted <= _flags(line) for wanted in pattern.flags)
 

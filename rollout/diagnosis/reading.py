@@ -75,25 +75,18 @@ def _called(cluster: Cluster, name: Name) -> tuple[Service | None, tuple[Pod, ..
     try:
         service = cluster.get(Service, name.namespace, name.name)
     except NotFound:
-        return None, (_server_pod(cluster, name),)
+        return None, (_pod(cluster, name, "Service or pod", Service),)
     selector = ",".join(f"{key}={value}" for key, value in sorted(service.spec.selector.items()))
     return service, cluster.list(Pod, namespace=name.namespace, selector=selector) if selector else ()
 
 
-def _server_pod(cluster: Cluster, name: Name) -> Pod:
+def _pod(cluster: Cluster, name: Name, what: str = "pod", listed: type[Pod | Service] = Pod) -> Pod:
+    """The pod, or what else there is: `listed` are those that are taken for `what`."""
     try:
         return cluster.get(Pod, name.namespace, name.name)
     except NotFound as error:
-        known = [service.name for service in cluster.list(Service, namespace=name.namespace)]
-        raise _unknown("Service or pod", name, known, f"kubectl get services -n {name.namespace}") from error
-
-
-def _pod(cluster: Cluster, name: Name) -> Pod:
-    try:
-        return cluster.get(Pod, name.namespace, name.name)
-    except NotFound as error:
-        known = [pod.name for pod in cluster.list(Pod, namespace=name.namespace)]
-        raise _unknown("pod", name, known, f"kubectl get pods -n {name.namespace}") from error
+        known = [each.name for each in cluster.list(listed, namespace=name.namespace)]
+        raise _unknown(what, name, known, f"kubectl get {listed.RESOURCE.plural} -n {name.namespace}") from error
 
 
 def _unknown(what: str, name: Name, known: list[str], command: str) -> UsageError:

@@ -7,8 +7,8 @@ socket; what a person in the story would do (`fire`) or wait for (`advance`) goe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +19,17 @@ from rollout.lab.api import ADMIN, ApiError, User
 from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
+from rollout.lab.contents import label_late, populate, publish_root
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
 from rollout.lab.mesh.accesslog import Form
 from rollout.lab.mesh.agent import Agents
 from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.identity import Identities
-from rollout.lab.mesh.manifests import Workload, cluster_objects
+from rollout.lab.mesh.instants import to_moment, to_ms
 from rollout.lab.mesh.outside import Outside, refuse
 from rollout.lab.mesh.samples import ScrapeStorage
-from rollout.lab.mesh.simulation import Settings, Simulation, to_ms
+from rollout.lab.mesh.simulation import Settings, Simulation
 from rollout.lab.prometheus import Prometheus
 from rollout.lab.remote import NO_ANSWER, Remote, RemoteStore
 from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
@@ -39,14 +40,6 @@ __all__ = ["Lab", "list_scenarios"]
 Json = dict[str, Any]
 
 _TRUST_DOMAIN = "cluster.local"  # as `manifests` writes it to MeshConfig
-_ISTIOD = Workload(
-    name="istiod",
-    namespace="istio-system",
-    replicas=1,
-    sidecar="none",
-    ports={"https-dns": 15012, "https-webhook": 443, "http-monitoring": 15014},
-    targets={"https-webhook": 15017},
-)
 
 
 class Lab:
@@ -89,17 +82,22 @@ class Lab:
         self._remote: RemoteStore | None = None
         self._own: Store | None = None
         self.faults = Faults()
-        try:
+        with self._left_if_it_fails(api):
             self._begin(start, api)
+        self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
+        self._clock.on_advance = self._advance
+        self._server: LabServer | None = None
+
+    @contextmanager
+    def _left_if_it_fails(self, api: Remote | None) -> Iterator[None]:
+        try:
+            yield
         except BaseException as error:
             with suppress(ClusterError):
                 self._leave()
             if api is not None and isinstance(error, (*NO_ANSWER, ApiError)):
                 raise _not_taken(error, api) from error
             raise
-        self._clock = VirtualClock(start, monotonic=monotonic)  # now: time runs from here on
-        self._clock.on_advance = self._advance
-        self._server: LabServer | None = None
 
     def _begin(self, start: datetime, api: Remote | None) -> None:
         """Build the cluster and let its history happen."""
@@ -111,7 +109,9 @@ class Lab:
             kinds = {str((event.on_write or {}).get("kind", "")) for event in scenario.events}
             self._remote = RemoteStore(api, self._now, scenario.kinds, follow=kinds)
         begin = to_ms(self._past)
-        self._populate(begin)
+        populate(self.cluster, scenario, begin)
+        for rule in scenario.refusals:
+            self._refuse(rule)
         settings = Settings(
             scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log)
         )
@@ -119,7 +119,10 @@ class Lab:
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}
         )
-        self._agents = self._certify(Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates))
+        identities = Identities(_TRUST_DOMAIN, begin, to_ms(start), scenario.certificates)
+        self.simulation.take_identities(identities)
+        publish_root(self.cluster, identities)
+        self._agents = Agents(self.simulation, identities, self._catch_up)
         self.prometheus = self._evaluator(self._evaluates)
         self.outside = self._world_outside(to_ms(start))
         self._live_through(to_ms(start))
@@ -320,14 +323,14 @@ class Lab:
 
     def _live_through(self, until: int) -> None:
         self.simulation.begin()
-        self._label_late()
+        label_late(self.cluster, self.scenario)
         for traffic in self.scenario.traffic:
             self.simulation.add(traffic)
         self.simulation.advance(until, self._remember)
         self.simulation.watch_for_flips()
 
     def _remember(self, ms: int) -> None:
-        self._past = _moment(ms)
+        self._past = to_moment(ms)
 
     def _leave(self) -> None:
         remote, self._remote = self._remote, None
@@ -343,68 +346,12 @@ class Lab:
     def _advance(self, old: datetime, new: datetime) -> None:
         if self._remote is not None:
             self._remote.look()
-        self.simulation.advance(to_ms(new), lambda ms: self.clock.step(max(old, min(new, _moment(ms)))))
+        self.simulation.advance(to_ms(new), lambda ms: self.clock.step(max(old, min(new, to_moment(ms)))))
 
     def _prometheus_away(self, away: bool) -> None:
         self.prometheus.switches.outage = Outage.UNAVAILABLE if away else Outage.NONE
-
-    def _populate(self, begin: int) -> None:
-        scenario, old = self.scenario, _moment(begin - 30 * 86_400_000)
-        namespaces: dict[str, Any] = {"istio-system": {}, scenario.root: {}, **scenario.namespaces}
-        for name, value in namespaces.items():
-            self.cluster.create(_namespace(name, value), created=old)
-        for obj in cluster_objects(scenario.version, scenario.root, scenario.drain, scenario.access_log):
-            self.cluster.create(obj, created=old, manager="istio-installer")
-        self._create(_ISTIOD, begin)
-        for workload in scenario.workloads:
-            self._create(workload, begin)
-        made = {
-            i: _moment(begin - scenario.ages[i]) if i in scenario.ages else old for i in range(len(scenario.objects))
-        }
-        for index in sorted(made, key=made.__getitem__):  # on a real server the first one written is the oldest
-            manager = scenario.managers.get(index, "kubectl")
-            self.cluster.create(scenario.objects[index], created=made[index], manager=manager)
-        for rule in scenario.refusals:
-            self._refuse(rule)
-
-    def _certify(self, identities: Identities) -> Agents:
-        """Give the proxies certificates, and each namespace of the scenario the root, as istiod does (istio.md 12)."""
-        self.simulation.take_identities(identities)
-        data, labels = {"root-cert.pem": identities.root.pem.decode()}, {"istio.io/config": "true"}
-        for namespace in self.cluster.list("v1", "Namespace"):
-            name = namespace["metadata"]["name"]
-            meta = {"name": "istio-ca-root-cert", "namespace": name, "labels": labels}
-            document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-            if name != "default" and not name.startswith("kube-"):
-                self.cluster.create(document, created=_moment(identities.begin), manager="pilot-discovery")
-        return Agents(self.simulation, identities, self._catch_up)
-
-    def _label_late(self) -> None:
-        for name, value in self.scenario.namespaces.items():
-            if value.get("injection") == "late":
-                change = {"metadata": {"labels": {"istio-injection": "enabled"}}}
-                self.cluster.patch("v1", "Namespace", name, change)
-
-    def _create(self, workload: Workload, begin: int) -> None:
-        for obj in workload.objects():
-            if workload is _ISTIOD and obj["kind"] == "Deployment":
-                container = obj["spec"]["template"]["spec"]["containers"][0]
-                container.update(name="discovery", image=f"docker.io/istio/pilot:{self.scenario.version}")
-            self.cluster.create(obj, created=_moment(begin - workload.age))
 
 
 def _not_taken(error: Exception, api: Remote) -> ClusterError:
     said = f"the API server does not take the scenario: {type(error).__name__}: {error}"
     return ClusterError(said, where=api.url, next="is it up, and its kubeconfig an administrator's?")
-
-
-def _namespace(name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    labels = {"istio-injection": "enabled"} if value.get("injection") == "enabled" else {}
-    meta = {"name": name, "labels": {**labels, **(value.get("labels") or {})}}
-    if "annotations" in value:
-        meta["annotations"] = dict(value["annotations"])
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -12,14 +12,11 @@
 from __future__ import annotations
 
 import json
-import select
 import socket
-import sys
 import threading
 from collections.abc import Mapping
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, cast
+from typing import cast
 
 from rollout.lab.answers import PROMETHEUS, PrometheusHandler, faulty, from_prometheus, micro
 from rollout.lab.api import Api, ApiError, Effect, Fault, Faults, Store, User
@@ -27,17 +24,12 @@ from rollout.lab.api.exec import ExecSource
 from rollout.lab.api.handlers import refusal
 from rollout.lab.api.http import HttpAnswer, HttpRequest, ServiceHandler, json_answer
 from rollout.lab.api.logs import LogSource
-from rollout.lab.api.websocket import WebSocket
-from rollout.lab.clock import Attachment, ClockClosed, VirtualClock
+from rollout.lab.clock import Attachment, VirtualClock
+from rollout.lab.wire import Connection, Dropped, Listener
 
 __all__ = ["LabServer", "PrometheusHandler"]
 
 _LOOPBACK = "127.0.0.1"
-_HANG_UP = getattr(select, "POLLRDHUP", select.POLLIN)  # where the system cannot tell, a peek does
-
-
-class _Dropped(Exception):
-    """The connection is to be cut without an answer."""
 
 
 class LabServer:
@@ -76,10 +68,9 @@ class LabServer:
         self.prometheus = prometheus
         self.services = services if services is not None else {}
         self.faults = faults or Faults()
-        self.failures: list[BaseException] = []
-        self.stopping = threading.Event()
         self._http = _Http((_LOOPBACK, port), _Connection)
         self._http.lab = self
+        self.failures, self.stopping = self._http.failures, self._http.stopping
         self.port = int(self._http.server_address[1])
         self._api: Api | None = None
         if store is not None:
@@ -162,51 +153,13 @@ class LabServer:
         self.stop()
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
+class _Http(Listener):
     lab: LabServer
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(address, handler)
-        self._open: set[socket.socket] = set()
-        self._idle = threading.Condition()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection, known to `hang_up`."""
-        with self._idle:
-            self._open.add(request)
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._idle:
-                self._open.discard(request)
-                self._idle.notify_all()
+class _Connection(Connection):
+    """One client of the lab."""
 
-    def hang_up(self) -> None:
-        """Cut every connection and wait (a few seconds at most) for their threads."""
-        with self._idle:
-            for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue
-            self._idle.wait_for(lambda: not self._open, timeout=5.0)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
-        """Keep what went wrong for the tests; a client that left is nothing wrong."""
-        error = sys.exc_info()[1]
-        if error is not None and not isinstance(error, ConnectionError | TimeoutError | ClockClosed):
-            self.lab.failures.append(error)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    """One TCP connection with all its requests."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # headers and body in one packet: unbuffered, a keep-alive client waits 40 ms for each answer
-    disable_nagle_algorithm = True
     attachment: Attachment | None = None
 
     @property
@@ -214,58 +167,14 @@ class _Connection(BaseHTTPRequestHandler):
         """The server that this connection belongs to."""
         return cast("_Http", self.server).lab
 
-    def __getattr__(self, name: str) -> Any:
-        """`do_GET` and every other verb, made-up ones too."""
-        if name.startswith("do_"):
-            return self._serve
-        raise AttributeError(name)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Be silent: the tests and the tool have the terminal."""
-
     def finish(self) -> None:
         """Drop out of the clock with the connection."""
         if self.attachment is not None:
             self.attachment.detach()
-        try:
-            super().finish()
-        except (ConnectionError, ValueError):
-            self.close_connection = True
+        super().finish()
 
-    def _serve(self) -> None:
-        try:
-            body = self._body()
-        except ValueError:
-            self.close_connection = True
-            self._send(json_answer(400, {"error": "the length of the body is no number"}))
-            return
-        request = HttpRequest(self.command, self.path, self._headers(), body)
-        try:
-            self._send(self._answer(request))
-        except (_Dropped, ClockClosed, ConnectionError, TimeoutError):
-            self.close_connection = True
-
-    def _headers(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, value in self.headers.items():
-            found.setdefault(name.lower(), []).append(value)
-        return found
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
-            return self._chunks()
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length) if length else b""
-
-    def _chunks(self) -> bytes:
-        pieces: list[bytes] = []
-        while size := int(self.rfile.readline().partition(b";")[0] or b"0", 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(pieces)
-
-    def _answer(self, request: HttpRequest) -> HttpAnswer:
+    def answer(self, request: HttpRequest) -> HttpAnswer:
+        """The lab's own, or what its faults let through of the others."""
         if request.path.startswith("/lab/"):
             return self._lab(request)
         token = request.header("authorization").removeprefix("Bearer ")
@@ -273,10 +182,10 @@ class _Connection(BaseHTTPRequestHandler):
         if fault is None:
             return self._handled(request)
         if fault.effect is Effect.DROP_BEFORE:
-            raise _Dropped
+            raise Dropped
         if fault.effect is Effect.DROP_AFTER:
             self._handled(request)
-            raise _Dropped
+            raise Dropped
         if fault.effect is Effect.LATENCY:
             self.lab.stopping.wait(fault.seconds)
             return self._handled(request)
@@ -336,28 +245,11 @@ class _Connection(BaseHTTPRequestHandler):
         woken, waker = socket.socketpair()
         with woken, waker:
             attachment.start_sleep(until, lambda: waker.sendall(b"!"))
-            poll = select.poll()
-            poll.register(woken, select.POLLIN)
-            poll.register(self.connection, _HANG_UP)
-            while True:
-                ready = {fd for fd, _ in poll.poll()}
-                if woken.fileno() in ready:
-                    if attachment.gone:
-                        raise _Dropped
-                    return
-                if self._left():
-                    attachment.detach()
-                    raise _Dropped
-                poll.modify(self.connection, 0)
-
-    def _left(self) -> bool:
-        try:
-            peeked: bytes = self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return not peeked
+            if not self.wait_for(woken):
+                attachment.detach()
+                raise Dropped
+        if attachment.gone:
+            raise Dropped
 
     def _add_faults(self, request: HttpRequest) -> HttpAnswer:
         try:
@@ -368,56 +260,3 @@ class _Connection(BaseHTTPRequestHandler):
         for rule in rules:
             self.lab.faults.add(rule)
         return json_answer(201, {"added": len(rules)})
-
-    def _send(self, answer: HttpAnswer) -> None:
-        self.send_response_only(answer.status)
-        self.send_header("Date", self.date_time_string())  # real time: a client's cache counts from it
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        if answer.upgrade is not None:
-            self._upgrade(answer)
-            return
-        if answer.content_type:
-            self.send_header("Content-Type", answer.content_type)
-        if answer.stream is not None:
-            self._send_stream(answer)
-            return
-        if answer.status != 304:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-        self.wfile.flush()
-
-    def _upgrade(self, answer: HttpAnswer) -> None:
-        assert answer.upgrade is not None
-        self.end_headers()
-        self.wfile.flush()
-        self.close_connection = True
-
-        def write(data: bytes) -> None:
-            self.wfile.write(data)
-            self.wfile.flush()
-
-        answer.upgrade(WebSocket(self.rfile.read, write, dict(answer.headers)["Sec-WebSocket-Protocol"]))
-
-    def _send_stream(self, answer: HttpAnswer) -> None:
-        assert answer.stream is not None
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        self.wfile.flush()
-        for piece in answer.stream:
-            if piece:
-                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                self.wfile.flush()
-            elif self._hung_up():
-                raise _Dropped
-        if self.lab.stopping.is_set():
-            raise _Dropped
-        self.wfile.write(b"0\r\n\r\n")
-        self.wfile.flush()
-
-    def _hung_up(self) -> bool:
-        poll = select.poll()
-        poll.register(self.connection, _HANG_UP)
-        return bool(poll.poll(0)) and self._left()

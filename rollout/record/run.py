@@ -198,56 +198,65 @@ def fold(events: Iterable[Fact | Note]) -> Run:
     return run
 
 
-def apply(run: Run, event: Fact | Note) -> Run:  # noqa: C901, PLR0912 - one case an event; splitting would hide the list
+def apply(run: Run, event: Fact | Note) -> Run:
     """The run after one more event."""
     if isinstance(event, NOTES):
         return run
-    new = msgspec.structs.replace(run, seq=max(run.seq, event.seq), updated=max(run.updated, event.t))
+    return _with(_after(run, event), seq=max(run.seq, event.seq), updated=max(run.updated, event.t))
+
+
+def _after(run: Run, event: Fact) -> Run:
     match event:
+        case Started():
+            raise RecordError("a journal with two beginnings", where=f"event {event.seq}")
         case Moved():
-            return _moved(new, event)
+            return _moved(run, event)
+        case Intended() | Done() | Failed():
+            return _written(run, event)
+        case Checked() | Confirmed() | Baselined() | Proven() | Ticks():
+            return _learned(run, event)
+        case Requested():
+            return _requested(run, event)
+        case Held():
+            return _with(run, held=event.why if event.on else "")
+        case Ended():
+            return _with(run, outcome=event.outcome, sentence=event.sentence, next=event.next)
+        case Resumed():
+            return _resumed(run, event)
+        case _:
+            assert_never(event)
+
+
+def _written(run: Run, event: Intended | Done | Failed) -> Run:
+    """What became of the mesh."""
+    match event:
         case Intended():
             write = Write(
                 seq=event.seq, change=event.change, intended=event.t, permit=event.permit, accepted=event.accepted
             )
-            return _with(new, writes=(*new.writes, write))
+            return _with(run, writes=(*run.writes, write))
         case Done():
-            return _done(new, event)
+            return _done(run, event)
         case Failed():
-            return _failed(new, event)
+            return _failed(run, event)
+        case _:
+            assert_never(event)
+
+
+def _learned(run: Run, event: Checked | Confirmed | Baselined | Proven | Ticks) -> Run:
+    """What was found out about the mesh."""
+    match event:
         case Checked():
-            kept = tuple(r for r in new.checks if r.check not in {c.check for c in event.results})
-            return _with(new, checks=(*kept, *event.results))
+            kept = tuple(r for r in run.checks if r.check not in {c.check for c in event.results})
+            return _with(run, checks=(*kept, *event.results))
         case Confirmed():
-            return _with(new, evidence=event.evidence)
+            return _with(run, evidence=event.evidence)
         case Baselined():
-            return _with(new, baseline=event.baseline)
+            return _with(run, baseline=event.baseline)
         case Proven():
-            return _with(new, proofs={**new.proofs, event.of: event})
+            return _with(run, proofs={**run.proofs, event.of: event})
         case Ticks():
-            return _with(new, watch=_ticked(new.watch, event))
-        case Requested():
-            return _requested(new, event)
-        case Held():
-            return _with(new, held=event.why if event.on else "")
-        case Ended():
-            return _with(new, outcome=event.outcome, sentence=event.sentence, next=event.next)
-        case Resumed():
-            return _with(
-                new,
-                outcome="",
-                sentence="",
-                next="",
-                denied="",
-                resumed=event.t,
-                onward=event.onward,
-                gap=event.gap_from or run.updated,
-                stop=None,
-                roll_back=None if run.outcome else run.roll_back,
-                held="" if run.held == "stop" else run.held,
-            )
-        case Started():
-            raise RecordError("a journal with two beginnings", where=f"event {event.seq}")
+            return _with(run, watch=_ticked(run.watch, event))
         case _:
             assert_never(event)
 
@@ -298,13 +307,7 @@ def _done(run: Run, event: Done) -> Run:
             for w in run.writes
         )
         return _with(run, writes=writes)
-    return _with(
-        run,
-        writes=tuple(
-            msgspec.structs.replace(w, done=event.since or event.t, change=event.change) if w.seq == event.of else w
-            for w in run.writes
-        ),
-    )
+    return _settled(run, event.of, done=event.since or event.t, change=event.change)
 
 
 def _same(a: Change, b: Change) -> bool:
@@ -316,13 +319,13 @@ def _failed(run: Run, event: Failed) -> Run:
         return _with(run, denied=event.reason)
     if event.undo or event.kind is FailureKind.UNSURE:
         return run
-    return _with(
-        run,
-        writes=tuple(
-            msgspec.structs.replace(w, failed=event.kind, reason=event.reason) if w.seq == event.of else w
-            for w in run.writes
-        ),
-    )
+    return _settled(run, event.of, failed=event.kind, reason=event.reason)
+
+
+def _settled(run: Run, seq: int, **fields: object) -> Run:
+    """With what became of the write that was intended in event `seq`."""
+    writes = tuple(msgspec.structs.replace(w, **fields) if w.seq == seq else w for w in run.writes)
+    return _with(run, writes=writes)
 
 
 def _ticked(watch: Watch, event: Ticks) -> Watch:
@@ -354,6 +357,23 @@ def _requested(run: Run, event: Requested) -> Run:
             return _with(run, roll_back=event)
         case _:
             assert_never(event.kind)
+
+
+def _resumed(run: Run, event: Resumed) -> Run:
+    """How it ended is void, and so is a stop; a request to roll back stands where it is not yet answered by an end."""
+    return _with(
+        run,
+        outcome="",
+        sentence="",
+        next="",
+        denied="",
+        resumed=event.t,
+        onward=event.onward,
+        gap=event.gap_from or run.updated,
+        stop=None,
+        roll_back=None if run.outcome else run.roll_back,
+        held="" if run.held == "stop" else run.held,
+    )
 
 
 def merge_ticks(a: Ticks, b: Ticks) -> Ticks | None:

@@ -93,13 +93,16 @@ def cut(text: str, width: int, style: Style) -> str:
     if width_of(text) <= width:
         return text
     dots = style.clean("…")
-    taken, room = "", width - len(dots)
-    for char in text:
+    return (beginning(text, width - len(dots)) + dots)[: max(width, 0)]
+
+
+def beginning(text: str, room: int) -> str:
+    """As many characters as fit into so many columns."""
+    for place, char in enumerate(text):
         room -= _columns(char)
         if room < 0:
-            break
-        taken += char
-    return (taken + dots)[: max(width, 0)]
+            return text[:place]
+    return text
 
 
 def wrap(text: str, style: Style, *, first: str = "", rest: str | None = None) -> list[str]:

@@ -25,7 +25,7 @@ from rollout.record.events import (
 from rollout.record.run import Run
 from rollout.record.state import ENDS, State
 from rollout.report import lifecycle
-from rollout.report.layout import Style, cut, width_of
+from rollout.report.layout import Style, beginning, cut, width_of
 from rollout.report.lines import edges, failures, waiting
 from rollout.report.redact import redact
 
@@ -191,10 +191,4 @@ def _cut(line: str, width: int, style: Style) -> str:
     if width_of(line) <= width:
         return line.rstrip()
     dots = style.clean("…")
-    taken, room = "", width - len(dots)
-    for char in line:
-        room -= width_of(char)
-        if room < 0:
-            break
-        taken += char
-    return (taken.rstrip() + dots)[: max(width, 0)]
+    return (beginning(line, width - len(dots)).rstrip() + dots)[: max(width, 0)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -14,10 +13,13 @@ import msgspec
 import pytest
 
 from rollout.adapters.journal import ConfigMapJournal
+from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.errors import Conflict, Exists, NotFound, Rejected, Unreachable
 from rollout.model.kubernetes import Object
 from rollout.ports import Identity, Right
+from tests.adapters.connecting import CORE, kubeconfig
 from tests.adapters.journals import started
+from tests.loopback import Handler, serving
 
 T = TypeVar("T", bound=Object)
 
@@ -65,57 +67,50 @@ class Script:
         return answer(seen) if callable(answer) else answer
 
 
+class Scripted(Handler):
+    """A connection to a script."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    script: Script
+
+    def serve(self) -> None:
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.script.reply(Seen(self.command, parts.path, query, headers, self.body()))
+        if reply.wait is not None:
+            reply.wait.wait(10)
+        if reply.hang_up:
+            self.close_connection = True
+            return
+        data = json.dumps(reply.body).encode() if isinstance(reply.body, dict) else reply.body
+        data = data.encode() if isinstance(data, str) else data
+        self.send(reply.status, data, {"Content-Type": "application/json", **reply.headers})
+
+
 @pytest.fixture
 def script() -> Iterator[Script]:
     """A server on a free port that does what its script says."""
     found = Script()
+    with serving(Scripted, script=found) as port:
+        found.url = f"http://127.0.0.1:{port}"
+        yield found
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
 
-        def __getattr__(self, name: str) -> Any:
-            if name.startswith("do_"):
-                return self.serve
-            raise AttributeError(name)
+@pytest.fixture
+def slept() -> list[float]:
+    """What was slept, without sleeping."""
+    return []
 
-        def log_message(self, *args: Any) -> None:
-            pass
 
-        def serve(self) -> None:
-            parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = found.reply(Seen(self.command, parts.path, query, headers, body))
-            if reply.wait is not None:
-                reply.wait.wait(10)
-            if reply.hang_up:
-                self.close_connection = True
-                return
-            data = json.dumps(reply.body).encode() if isinstance(reply.body, dict) else reply.body
-            data = data.encode() if isinstance(data, str) else data
-            self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A client that gives up is part of the tests."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+@pytest.fixture
+def connected(script: Script, tmp_path: Path, slept: list[float]) -> Iterator[KubernetesCluster]:
+    """The Kubernetes adapter before the script."""
+    script.on("GET /api/v1", Reply(CORE))
+    made = connect(kubeconfig(tmp_path, script.url), None, sleep=slept.append, read_timeout=5)
+    yield made
+    made.close()
 
 
 @pytest.fixture

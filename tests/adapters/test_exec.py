@@ -24,6 +24,7 @@ from rollout.lab.api.exec import Executed, not_found
 from rollout.lab.clock import VirtualClock
 from rollout.lab.server import LabServer
 from rollout.model.kubernetes import Ref
+from tests.loopback import needs_openssl, self_signed
 
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 POD = {
@@ -235,20 +236,11 @@ def test_the_proxy_is_the_clients(values: dict[str, Any], host: str | None) -> N
     assert (["*"] if host is None else ["a", "b"]) == found["http_no_proxy"]
 
 
+@needs_openssl
 def test_over_tls_with_the_kubeconfigs_ca(tmp_path: Path) -> None:
     """A server certificate that is not trusted is a sentence."""
-    import ssl
-    import subprocess
-
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    argv += ["-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-    try:
-        subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
-    except FileNotFoundError:
-        pytest.skip("needs the openssl binary, which makes the certificate")
+    context = self_signed(tmp_path)
     lab, server = started(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     lab._http.socket = context.wrap_socket(lab._http.socket, server_side=True)
     plain = server.config.read_text().replace("http://", "https://")
     server.config.write_text(plain)

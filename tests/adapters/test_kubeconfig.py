@@ -15,20 +15,12 @@ import pytest
 from rollout.adapters import kubeconfig, process
 from rollout.adapters.kubeconfig import Access, access, token_expiry
 from rollout.errors import Unauthorized, UsageError
+from tests.adapters import connecting
 
 
 def write(folder: Path, user: dict[str, Any], name: str = "config", **more: Any) -> str:
     """A kubeconfig file."""
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": "https://api.example:6443/"}}],
-        "users": [{"name": "ana", "user": user}],
-        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "ana"}}],
-        "current-context": "test",
-        **more,
-    }
-    path = folder / name
-    path.write_text(json.dumps(document))
-    return str(path)
+    return connecting.kubeconfig(folder, user=user, name=name, **more)
 
 
 def plugin(code: str, **more: Any) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +16,15 @@ from rollout.lab.lab import Lab
 from rollout.model.kubernetes import Pod
 from rollout.ports import LogPart, Logs, Right
 from rollout.world.log_reading import POD_LOGS
+from tests.adapters.connecting import kubeconfig
 
 LOG = "/api/v1/namespaces/production/pods/orders-1/log"
 
 
-def connected(folder: Path, server: str) -> KubernetesCluster:
-    """Over a kubeconfig file; waiting takes no time."""
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "ana", "user": {"token": "t"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "ana"}}],
-        "current-context": "test",
-    }
-    path = folder / "config"
-    path.write_text(json.dumps(document))
-    return connect(str(path), None, sleep=lambda _: None, read_timeout=5)
-
-
 @pytest.fixture
-def cluster(script: Any, tmp_path: Path) -> Iterator[KubernetesCluster]:
-    """Connected to the script."""
-    made = connected(tmp_path, script.url)
-    yield made
-    made.close()
+def cluster(connected: KubernetesCluster) -> KubernetesCluster:
+    """The adapter itself."""
+    return connected
 
 
 def read(cluster: Logs, *, lines: int | None = 2, limit: int = 100) -> LogPart:
@@ -116,7 +101,8 @@ def test_a_connection_that_breaks_off(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
-    cluster = connected(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    config = kubeconfig(tmp_path, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    cluster = connect(config, None, sleep=lambda _: None, read_timeout=5)
     with pytest.raises(errors.Unreachable, match="cannot be reached") as caught:
         read(cluster)
     assert f"GET {LOG}" in caught.value.where.replace(f"http://127.0.0.1:{listening.getsockname()[1]}", "")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import ssl
-import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,68 +14,31 @@ from rollout import errors
 from rollout.adapters.kubernetes import connect
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.model.kubernetes import Namespace
+from tests.adapters.connecting import kubeconfig
+from tests.loopback import Handler, needs_openssl, self_signed, serving
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-OPENSSL = shutil.which("openssl")
 
-pytestmark = pytest.mark.skipif(OPENSSL is None, reason="needs the openssl binary, which makes the certificate")
+pytestmark = needs_openssl
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate and its key in one file."""
-    folder = tmp_path_factory.mktemp("tls")
-    argv = [str(OPENSSL), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=test"]
-    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=digitalSignature,keyCertSign"]
-    subprocess.run(argv, cwd=folder, capture_output=True, check=True)
-    return folder
+class Empty(Handler):
+    """Answers everything with an empty list, or an empty vector."""
+
+    def serve(self) -> None:
+        vector = {"status": "success", "data": {"resultType": "vector", "result": []}}
+        self.send(200, json.dumps({"items": [], "resources": [{"name": "namespaces"}], **vector}).encode())
 
 
 @pytest.fixture
-def url(certificate: Path) -> Iterator[str]:
-    """An HTTPS server that answers everything with an empty list, or an empty vector."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            vector = {"status": "success", "data": {"resultType": "vector", "result": []}}
-            body = json.dumps({"items": [], "resources": [{"name": "namespaces"}], **vector}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
-    server = Server(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def url(tmp_path: Path) -> Iterator[str]:
+    """An HTTPS server; its certificate is `cert.pem`."""
+    with serving(Empty, self_signed(tmp_path)) as port:
+        yield f"https://127.0.0.1:{port}"
 
 
 def namespaces(folder: Path, url: str, **more: object) -> tuple[Namespace, ...]:
-    document = {
-        "clusters": [{"name": "c", "cluster": {"server": url, **more}}],
-        "users": [{"name": "ana", "user": {"token": "t"}}],
-        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "ana"}}],
-        "current-context": "test",
-    }
-    config = folder / "config"
-    config.write_text(json.dumps(document))
-    cluster = connect(str(config), None, sleep=lambda _: None)
+    cluster = connect(kubeconfig(folder, url, cluster=more), None, sleep=lambda _: None)
     try:
         return cluster.list(Namespace)
     finally:
@@ -95,9 +53,9 @@ def ask(url: str, **more: Any) -> None:
         metrics.close()
 
 
-def test_a_trusted_certificate(url: str, certificate: Path, tmp_path: Path) -> None:
+def test_a_trusted_certificate(url: str, tmp_path: Path) -> None:
     """By the authority that is named."""
-    authority = str(certificate / "cert.pem")
+    authority = str(tmp_path / "cert.pem")
     assert namespaces(tmp_path, url, **{"certificate-authority": authority}) == ()
     ask(url, ca_file=authority)
 

@@ -1,14 +1,10 @@
 """As in a pod: no kubeconfig, the ServiceAccount's token and CA in files, HTTPS to KUBERNETES_SERVICE_HOST."""
 
 import http.client
-import shutil
-import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +13,11 @@ import yaml
 
 from rollout.cli import main
 from rollout.lab.lab import Lab
+from tests.loopback import Handler, needs_openssl, self_signed, serving
 
 ROOT = Path(__file__).parents[2]
 QUICK = str(ROOT / "tests" / "lifecycle" / "quick.yaml")
 SCENARIO = ROOT / "rollout" / "lab" / "scenarios" / "oldest-policy-wins.yaml"
-OPENSSL = shutil.which("openssl")
 #: The library has the pod's paths as constants; they are all that a pod has and this process has not.
 POD = """
 import sys
@@ -32,7 +28,7 @@ from rollout.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
-pytestmark = pytest.mark.skipif(OPENSSL is None, reason="needs the openssl binary, which makes the certificate")
+pytestmark = needs_openssl
 
 
 @pytest.fixture
@@ -54,54 +50,27 @@ def lab(tmp_path: Path, manifests: list[dict[str, Any]]) -> Iterator[Lab]:
         yield started
 
 
+class Forwarding(Handler):
+    """Passes everything on to the server at `behind`, host and port."""
+
+    protocol_version = "HTTP/1.1"
+    behind: str
+
+    def serve(self) -> None:
+        behind = http.client.HTTPConnection(self.behind, timeout=60)
+        behind.request(self.command, self.path, self.body(), {k: v for k, v in self.headers.items() if k != "Host"})
+        answer = behind.getresponse()
+        data = answer.read()
+        behind.close()
+        kept = ("Content-Type", "Content-Encoding", "Retry-After")
+        self.send(answer.status, data, {name: value for name in kept if (value := answer.getheader(name))})
+
+
 @pytest.fixture
 def https(lab: Lab, tmp_path: Path) -> Iterator[int]:
     """The port of a TLS end in front of the lab; its certificate is `cert.pem`."""
-    argv = [str(OPENSSL), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", "/CN=test"]
-    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "keyUsage=digitalSignature,keyCertSign"]
-    subprocess.run(argv, cwd=tmp_path, capture_output=True, check=True)
-    host, _, port = lab.api_url.removeprefix("http://").partition(":")
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            behind = http.client.HTTPConnection(host, int(port), timeout=60)
-            behind.request(self.command, self.path, body, {k: v for k, v in self.headers.items() if k != "Host"})
-            answer = behind.getresponse()
-            data = answer.read()
-            behind.close()
-            self.send_response(answer.status)
-            for name in ("Content-Type", "Content-Encoding", "Retry-After"):
-                if value := answer.getheader(name):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PATCH = do_DELETE = forward  # noqa: N815
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            pass
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
-    server = Server(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Forwarding, self_signed(tmp_path), behind=lab.api_url.removeprefix("http://")) as port:
+        yield port
 
 
 @pytest.fixture

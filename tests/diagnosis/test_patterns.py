@@ -194,7 +194,7 @@ def test_every_pattern_is_shown_by_a_line() -> None:
     """None that nothing matches, each id once, each with words for people."""
     assert {pattern.id for pattern in PATTERNS} == {row[0] for row in KNOWN}
     assert len(PATTERNS) == len({pattern.id for pattern in PATTERNS})
-    assert all(pattern.title and pattern.meaning and pattern.fix and pattern.hints for pattern in PATTERNS)
+    assert all(pattern.title and pattern.meaning and pattern.fix and pattern.says.hints for pattern in PATTERNS)
 
 
 @pytest.mark.parametrize(

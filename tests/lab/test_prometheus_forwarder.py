@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +18,7 @@ from rollout.lab.mesh.samples import Feed, ScrapeStorage
 from rollout.lab.promql import is_stale
 from rollout.lab.wanted import wanted_by
 from tests.lab.prometheus_decoder import Decoded, decoded
+from tests.loopback import Handler, serving
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890_000, tzinfo=UTC)
 AT = f"{NOW.timestamp():.3f}"
@@ -38,56 +37,44 @@ class Upstream:
     """
 
     def __init__(self) -> None:
-        """Listen on a free port."""
+        """Nothing is asked yet."""
+        self.url = ""
         self.asked: list[tuple[str, str, dict[str, list[str]]]] = []
         self.written: list[Decoded] = []
         self.refuses = ""
         self.answer: Any = VECTOR
-        upstream = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                upstream.query(self, urlsplit(self.path).query)
+    def write(self, handler: Handler, body: bytes) -> None:
+        """Take the series in, or refuse them."""
+        if not self.refuses:
+            self.written += decoded(body)
+        handler.send(400 if self.refuses else 204, self.refuses.encode(), {"Content-Type": "text/plain"})
 
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path == "/api/v1/write":
-                    if not upstream.refuses:
-                        upstream.written += decoded(body)
-                    upstream.send(self, 400 if upstream.refuses else 204, "text/plain", upstream.refuses.encode())
-                else:
-                    upstream.query(self, body.decode())
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Be silent."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-
-    def query(self, handler: BaseHTTPRequestHandler, form: str) -> None:
+    def query(self, handler: Handler, form: str) -> None:
         """Note it and answer."""
         self.asked.append((handler.command, urlsplit(handler.path).path, parse_qs(form, keep_blank_values=True)))
-        self.send(handler, 200, "application/json", json.dumps(self.answer).encode())
+        handler.send(200, json.dumps(self.answer).encode(), {"Content-Type": "application/json"})
 
-    def send(self, handler: BaseHTTPRequestHandler, status: int, media: str, body: bytes) -> None:
-        """One answer."""
-        handler.send_response(status)
-        handler.send_header("Content-Type", media)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+
+class Asking(Handler):
+    """A connection to it."""
+
+    upstream: Upstream
+
+    def serve(self) -> None:
+        if self.path == "/api/v1/write":
+            self.upstream.write(self, self.body())
+        else:
+            self.upstream.query(self, urlsplit(self.path).query if self.command == "GET" else self.body().decode())
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """Runs during the test."""
     server = Upstream()
-    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield server
-    server.http.shutdown()
-    thread.join()
-    server.http.server_close()
+    with serving(Asking, upstream=server) as port:
+        server.url = f"http://127.0.0.1:{port}"
+        yield server
 
 
 @pytest.fixture
@@ -187,10 +174,9 @@ def test_samples_that_are_refused_are_an_error_with_words(forwarder: Forwarder, 
     assert [[1000]] == [times for _, times, _ in upstream.written]
 
 
-def test_a_server_that_is_away_is_a_bad_gateway(storage: ScrapeStorage, upstream: Upstream) -> None:
+def test_a_server_that_is_away_is_a_bad_gateway(storage: ScrapeStorage) -> None:
     """As behind any proxy."""
-    upstream.http.server_close()
-    status, media, body = Forwarder(upstream.url, storage, lambda: NOW).handle("GET", "/-/ready", "", {}, b"")
+    status, media, body = Forwarder("http://127.0.0.1:9", storage, lambda: NOW).handle("GET", "/-/ready", "", {}, b"")
     assert (502, "text/plain; charset=utf-8") == (status, media)
     assert body.startswith(b"Bad Gateway: ")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +22,7 @@ from rollout.lab.remote.policies import conditions, enforce, policy_documents
 from rollout.lab.remote.served import serve, served_versions
 from rollout.lab.scenario import SHIPPED
 from tests.lab.standin import StandIn
+from tests.loopback import needs_openssl, self_signed
 
 Json = dict[str, Any]
 NOW = datetime.now(UTC) + timedelta(days=9)
@@ -327,12 +326,10 @@ def test_a_lab_on_another_server_says_where_the_api_is(standin: StandIn, tmp_pat
     assert 4 == len(standin.objects())
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl binary, which makes the certificate")
+@needs_openssl
 def test_a_kubeconfig_with_files_becomes_one_with_data(tmp_path: Path) -> None:
     """So that it may be handed on; a token in a file as well."""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-               "/CN=x", "-keyout", "key.pem", "-out", "cert.pem"]  # fmt: skip
-    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    self_signed(tmp_path)
     (tmp_path / "token").write_text("secret\n", encoding="utf-8")
     document = {
         "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "certificate-authority": "cert.pem"}}],

@@ -10,7 +10,7 @@ import yaml
 
 from rollout.cli import main
 from rollout.lab.lab import Lab
-from rollout.lab.mesh.simulation import to_ms
+from rollout.lab.mesh.instants import to_ms
 from tests.lifecycle.test_what_users_did import QUICK, READY
 
 FILE = """# the mesh of production

@@ -11,6 +11,7 @@ import yaml
 
 from rollout.cli import main
 from rollout.lab.lab import Lab
+from tests.lifecycle.small_mesh import said
 
 QUICK = str(Path(__file__).parent / "quick.yaml")
 MESH = yaml.safe_load("""
@@ -53,33 +54,27 @@ def _writes(lab: Lab) -> list[str]:
     return [w.resource for w in lab.store.writes if not w.dry_run and w.resource == "peerauthentications"]
 
 
-def _said(capsys: pytest.CaptureFixture[str]) -> str:
-    out = capsys.readouterr()
-    assert "Traceback" not in out.out + out.err
-    return " ".join((out.out + out.err).split())
-
-
 def test_a_label_tells_the_clusters_apart_and_the_next_command_uses_it(
     lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Blocked before the first write; with the matcher that is printed, it goes through and says what it proved."""
     _foreign(lab, timedelta(days=1), cluster="eu2")
     assert _migrate(lab) == 3
-    said = _said(capsys)
-    assert "Prometheus also shows another cluster's production: orders-5f6-zzzzz (samples younger" in said
-    assert "The label cluster tells them apart: --metrics-match 'cluster=\"\"'" in said
+    text = said(capsys)
+    assert "Prometheus also shows another cluster's production: orders-5f6-zzzzz (samples younger" in text
+    assert "The label cluster tells them apart: --metrics-match 'cluster=\"\"'" in text
     assert [] == _writes(lab)
     assert _migrate(lab, "--metrics-match", 'cluster=""') == 0
-    assert "shows 4 of 4 proxies of production and no foreign pod" in _said(capsys)
+    assert "shows 4 of 4 proxies of production and no foreign pod" in said(capsys)
 
 
 def test_a_matcher_that_finds_none_of_our_pods_is_refused(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """With the matcher that would, where there is one."""
     _foreign(lab, timedelta(days=1), cluster="eu2")
     assert _migrate(lab, "--metrics-match", 'cluster="eu2"') == 3
-    said = _said(capsys)
-    assert "finds none of the 4 proxies of production" in said
-    assert "--metrics-match 'cluster=\"\"'" in said
+    text = said(capsys)
+    assert "finds none of the 4 proxies of production" in text
+    assert "--metrics-match 'cluster=\"\"'" in text
     assert [] == _writes(lab)
 
 
@@ -90,9 +85,9 @@ def test_without_a_label_the_same_pods_after_five_minutes_are_foreign(
     _foreign(lab, timedelta(days=1))
     began = lab.clock.now()
     assert _migrate(lab) == 3
-    said = _said(capsys)
-    assert "orders-5f6-zzzzz had samples for 5 minutes and this API server does not know them" in said
-    assert "external label such as cluster" in said
+    text = said(capsys)
+    assert "orders-5f6-zzzzz had samples for 5 minutes and this API server does not know them" in text
+    assert "external label such as cluster" in text
     assert timedelta(minutes=5) <= lab.clock.now() - began < timedelta(minutes=7)
     assert [] == _writes(lab)
 
@@ -108,5 +103,5 @@ def test_a_plan_does_not_wait_for_it(lab: Lab, capsys: pytest.CaptureFixture[str
     _foreign(lab, timedelta(days=1))
     began = lab.clock.now()
     assert main(["plan", "production", "--playbook", QUICK, "--lab", lab.api_url]) == 4
-    assert "deleted just now or of another cluster; after" in _said(capsys)
+    assert "deleted just now or of another cluster; after" in said(capsys)
     assert lab.clock.now() - began < timedelta(minutes=2)

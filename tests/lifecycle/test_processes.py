@@ -185,15 +185,21 @@ def test_a_required_guard_that_is_not_there_blocks(lab: Lab, tmp_path: Path) -> 
     assert "nobody would pick this run up" in " ".join(out.split())
 
 
+def flipped_and_asked_back(lab: Lab, folder: Path) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """A migration that is behind its flip, and the `rollback` at another terminal, whose request it can read."""
+    strict = Strict(lab)
+    first = migrate(lab, folder / "one")
+    assert strict.written.wait(60), first.communicate(timeout=30)[0]
+    wait_for_quiet(strict)
+    asked = start(lab, folder / "two", "rollback", "production")
+    wait_until(lambda: asked_back(lab))
+    return first, asked
+
+
 def test_requests_reach_a_run_at_another_terminal(lab: Lab, tmp_path: Path) -> None:
     """`rollback` by name writes a request into the journal of the process that holds the lease, and waits for it."""
-    strict = Strict(lab)
     with lab.clock.attach() as here:
-        first = migrate(lab, tmp_path / "one")
-        assert strict.written.wait(60), first.communicate(timeout=30)[0]
-        wait_for_quiet(strict)
-        asked = start(lab, tmp_path / "two", "rollback", "production")
-        wait_until(lambda: asked_back(lab))
+        first, asked = flipped_and_asked_back(lab, tmp_path)
         here.sleep_until(lab.clock.now() + timedelta(minutes=5))
     out, _ = asked.communicate(timeout=60)
     assert asked.returncode == 5, out
@@ -204,13 +210,8 @@ def test_requests_reach_a_run_at_another_terminal(lab: Lab, tmp_path: Path) -> N
 
 def test_a_stop_ends_the_waiting_and_the_request_stays(lab: Lab, tmp_path: Path) -> None:
     """SIGTERM while `rollback` waits for another process: 143, and that one rolls back all the same."""
-    strict = Strict(lab)
     with lab.clock.attach() as here:
-        first = migrate(lab, tmp_path / "one")
-        assert strict.written.wait(60), first.communicate(timeout=30)[0]
-        wait_for_quiet(strict)
-        asked = start(lab, tmp_path / "two", "rollback", "production")
-        wait_until(lambda: asked_back(lab))
+        first, asked = flipped_and_asked_back(lab, tmp_path)
         threading.Event().wait(0.5)
         asked.send_signal(signal.SIGTERM)
         out, _ = asked.communicate(timeout=60)

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rollout.cli import main
-from rollout.lab.lab import Lab
+from tests.lifecycle.small_mesh import migrated
 
 MESH = yaml.safe_load("""
 title: A busy edge and a slow one
@@ -53,14 +52,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(folder: Path, capsys: pytest.CaptureFixture[str], *events: dict[str, Any]) -> tuple[int, str]:
-    scenario, playbook = folder / "scenario.yaml", folder / "playbook.yaml"
-    scenario.write_text(yaml.safe_dump({**MESH, "events": list(events)}), encoding="utf-8")
-    playbook.write_text(PLAYBOOK, encoding="utf-8")
-    with Lab.start(scenario) as lab:
-        code = main(["migrate", "prod", "--playbook", str(playbook), "--yes", "--lab", lab.api_url])
-    out = capsys.readouterr()
-    assert "Traceback" not in out.out + out.err
-    return code, " ".join((out.out + out.err).split())
+    return migrated(folder, capsys, {**MESH, "events": list(events)}, PLAYBOOK)
 
 
 def test_a_slow_edge_does_no_harm_and_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

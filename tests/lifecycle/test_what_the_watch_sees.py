@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rollout.cli import main
-from rollout.lab.lab import Lab
+from tests.lifecycle.small_mesh import migrated
 
 MESH = yaml.safe_load("""
 title: Three workloads and a job that are ready
@@ -53,15 +52,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(folder: Path, capsys: pytest.CaptureFixture[str], *flags: str, **changes: Any) -> tuple[int, str]:
-    """A migration of the mesh with these changes: exit status and all that was said."""
-    scenario, playbook = folder / "scenario.yaml", folder / "playbook.yaml"
-    scenario.write_text(yaml.safe_dump({**MESH, **changes}), encoding="utf-8")
-    playbook.write_text(PLAYBOOK, encoding="utf-8")
-    with Lab.start(scenario) as lab:
-        code = main(["migrate", "production", "--playbook", str(playbook), "--yes", "--lab", lab.api_url, *flags])
-    out = capsys.readouterr()
-    assert "Traceback" not in out.out + out.err
-    return code, " ".join((out.out + out.err).split())
+    """A migration of the mesh with these changes."""
+    return migrated(folder, capsys, {**MESH, **changes}, PLAYBOOK, *flags)
 
 
 def test_jobs_that_go_on_succeeding_are_no_obstacle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

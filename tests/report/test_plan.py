@@ -87,47 +87,50 @@ def test_the_header_names_what_the_record_cannot_know(make_spec: Callable[..., S
     ]
 
 
+BLOCKED = """
+[DRY RUN] verifying
+√ every right that the run needs, undo first: 9 rights
+√ every pod runs the sidecar, and its traffic is captured (injection)
+[DRY RUN] permissive
+nothing to change
+[DRY RUN] confirming
+× plaintext: 3 edges, 1 plaintext, 8d; sight 12/12 proxies
+    window    Sun 22 Feb 10:12 to Mon 2 Mar 10:12
+    mTLS      99.9% of 10,000 requests, 100% of 40 connections
+    edges     unknown -> production/orders: plaintext, http, 14 requests, last
+              Mon 2 Mar 02:00
+              web/shop -> production/orders: mutual TLS, http, 9,986 requests
+              web/shop -> production/orders: mutual TLS, tcp, 40 connections, 3
+              open
+    cut       3 open connections of healthy callers, when the drain ends
+× all traffic is already mutual TLS (plaintext-callers)
+    measured  1 plaintext edge: unknown (no sidecar, so no name) ->
+              production/orders, 14 requests, daily
+    limit     0 edges
+    window    8d to Mon 2 Mar 10:12, sight 12/12 proxies
+    query     increase(istio_requests_total{reporter=~"destination|waypoint",co…
+    where     suspects, likeliest first:
+              1. billing/invoicer (CronJob, no sidecar; env names
+              orders.production)
+    fix       label its pod template sidecar.istio.io/inject=true, or exempt the
+              port
+[DRY RUN] checking
+√ Kubernetes probes survive STRICT (probes)
+– istioctl analyze shows no errors (istioctl-analyze): skipped, no istioctl on
+  PATH
+[DRY RUN] enforcing, then watching 30m of sight
+~ PeerAuthentication production/default   spec.mtls.mode: PERMISSIVE -> STRICT
+    undo: mode back to PERMISSIVE   server dry run: both accepted
+    blocked by: × plaintext-callers
+Plan: 0 to add, 1 to change, 0 to remove; 1 blocked. About 34m.
+Result: BLOCKED (exit 3). production was not flipped; nothing was changed.
+Next: rollout explain plaintext-callers
+"""
+
+
 def test_a_blocked_plan(blocked: Run) -> None:
     """Every state, what it found, what it would do, and why it will not."""
-    assert plan(blocked) == [
-        "[DRY RUN] verifying",
-        "√ every right that the run needs, undo first: 9 rights",
-        "√ every pod runs the sidecar, and its traffic is captured (injection)",
-        "[DRY RUN] permissive",
-        "nothing to change",
-        "[DRY RUN] confirming",
-        "× plaintext: 3 edges, 1 plaintext, 8d; sight 12/12 proxies",
-        "    window    Sun 22 Feb 10:12 to Mon 2 Mar 10:12",
-        "    mTLS      99.9% of 10,000 requests, 100% of 40 connections",
-        "    edges     unknown -> production/orders: plaintext, http, 14 requests, last",
-        "              Mon 2 Mar 02:00",
-        "              web/shop -> production/orders: mutual TLS, http, 9,986 requests",
-        "              web/shop -> production/orders: mutual TLS, tcp, 40 connections, 3",
-        "              open",
-        "    cut       3 open connections of healthy callers, when the drain ends",
-        "× all traffic is already mutual TLS (plaintext-callers)",
-        "    measured  1 plaintext edge: unknown (no sidecar, so no name) ->",
-        "              production/orders, 14 requests, daily",
-        "    limit     0 edges",
-        "    window    8d to Mon 2 Mar 10:12, sight 12/12 proxies",
-        '    query     increase(istio_requests_total{reporter=~"destination|waypoint",co…',
-        "    where     suspects, likeliest first:",
-        "              1. billing/invoicer (CronJob, no sidecar; env names",
-        "              orders.production)",
-        "    fix       label its pod template sidecar.istio.io/inject=true, or exempt the",
-        "              port",
-        "[DRY RUN] checking",
-        "√ Kubernetes probes survive STRICT (probes)",
-        "– istioctl analyze shows no errors (istioctl-analyze): skipped, no istioctl on",
-        "  PATH",
-        "[DRY RUN] enforcing, then watching 30m of sight",
-        "~ PeerAuthentication production/default   spec.mtls.mode: PERMISSIVE -> STRICT",
-        "    undo: mode back to PERMISSIVE   server dry run: both accepted",
-        "    blocked by: × plaintext-callers",
-        "Plan: 0 to add, 1 to change, 0 to remove; 1 blocked. About 34m.",
-        "Result: BLOCKED (exit 3). production was not flipped; nothing was changed.",
-        "Next: rollout explain plaintext-callers",
-    ]
+    assert BLOCKED.strip().splitlines() == plan(blocked)
 
 
 def test_nothing_to_change_is_one_bold_line(unchanged: Run) -> None:

@@ -179,13 +179,16 @@ def _plain(resource: Resource) -> Json:
         "kind": resource.kind,
         "verbs": list(_CUSTOM_VERBS if resource.custom else resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _also_called(resource)
     if resource.verbs != ("create",):
         entry["storageVersionHash"] = _storage_hash(resource)
     return entry
+
+
+def _also_called(resource: Resource) -> Json:
+    """What kubectl takes for it beside its name."""
+    names = {"shortNames": list(resource.short_names), "categories": list(resource.categories)}
+    return {key: value for key, value in names.items() if value}
 
 
 def _storage_hash(resource: Resource) -> str:
@@ -215,10 +218,7 @@ def _rich(resource: Resource, version: str) -> Json:
         "singularResource": resource.singular,
         "verbs": list(_CUSTOM_VERBS if resource.custom else resource.verbs),
     }
-    if resource.short_names:
-        entry["shortNames"] = list(resource.short_names)
-    if resource.categories:
-        entry["categories"] = list(resource.categories)
+    entry |= _also_called(resource)
     if resource.subresources:
         entry["subresources"] = [_rich_sub(resource, sub, custom) for sub in resource.subresources]
     return entry

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def seeded(store: Store, resource: Resource, document: Json, *, created: datetime | None, manager: str) -> Json:
     """Create an object through the door."""
-    namespace = str(document.get("metadata", {}).get("namespace") or "default") if resource.namespaced else ""
+    namespace = resource.within(str(document.get("metadata", {}).get("namespace") or "default"))
     status = document.get("status")
     obj = writing.prepared(resource, namespace, bare(document))
     version = str(document["apiVersion"]).rpartition("/")[2]

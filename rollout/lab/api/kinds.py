@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rollout.lab.api.status import ApiError, Json
+
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -49,6 +51,10 @@ class Resource:
     def key(self) -> tuple[str, str]:
         """Group and plural: what the store files objects under."""
         return (self.group, self.plural)
+
+    def within(self, namespace: str) -> str:
+        """The namespace as its objects have it: '' when they are of the whole cluster."""
+        return namespace if self.namespaced else ""
 
     def api_version(self, version: str = "") -> str:
         """`v1`, or `apps/v1`."""
@@ -304,9 +310,20 @@ class Kinds:
         """The resource of an object.
 
         Raises:
-            KeyError: not served here.
+            ApiError: 404, not served here.
         """
-        return self._by_kind[(api_version, kind)]
+        found = self._by_kind.get((api_version, kind))
+        if found is None:
+            raise ApiError(404, "NotFound", f'no matches for kind "{kind}" in version "{api_version}"', {})
+        return found
+
+    def of_object(self, obj: Json) -> Resource:
+        """The resource of an object that says its version and kind.
+
+        Raises:
+            ApiError: 404, not served here.
+        """
+        return self.of(str(obj.get("apiVersion")), str(obj.get("kind")))
 
     def in_version(self, group: str, version: str) -> list[Resource]:
         """Everything in one group version."""

@@ -38,12 +38,7 @@ def patched(
         patch, duplicates = parse(request.body, "application/json")
     except ValueError as error:
         raise bad_request(f"error decoding patch: {error}") from error
-    if media != _JSON and not isinstance(patch, dict):
-        kind = "array" if isinstance(patch, list) else "string" if isinstance(patch, str) else "number"
-        text = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
-        raise bad_request(f"error decoding patch: {text}")
-    if media == _JSON and not isinstance(patch, list):
-        json_patch({}, patch)
+    _check_form(media, patch)
 
     def make(old: Json) -> Json:
         whole = present(resource, old, at.version)
@@ -73,6 +68,16 @@ def _not_strict(made: Json, found: list[str], strategic: Json | None, *, custom:
     if strategic is None:
         return _refused(made, why, custom=custom)
     return invalid("", "", "", [bad_value("patch", _go_map(strategic), why)])
+
+
+def _check_form(media: str, patch: Any) -> None:
+    """A list of operations, or part of an object."""
+    if media == _JSON and not isinstance(patch, list):
+        json_patch({}, patch)
+    if media != _JSON and not isinstance(patch, dict):
+        kind = "array" if isinstance(patch, list) else "string" if isinstance(patch, str) else "number"
+        text = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        raise bad_request(f"error decoding patch: {text}")
 
 
 def _check_media(media: str, resource: Resource) -> None:

@@ -108,19 +108,19 @@ class Store:
         Raises:
             ApiError: 409 when it is there already, 404 when its kind is not served.
         """
-        resource = self._resource(obj)
+        resource = self.kinds.of_object(obj)
         stored = door.seeded(self, resource, obj, created=created, manager=manager)
         return present(resource, stored)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Json | None:
         """A copy of an object, or None."""
-        resource = self._find(api_version, kind)
-        obj = self.storage.get(resource.key, namespace if resource.namespaced else "", name)
+        resource = self.kinds.of(api_version, kind)
+        obj = self.storage.get(resource.key, resource.within(namespace), name)
         return None if obj is None else deepcopy(present(resource, obj))
 
     def list(self, api_version: str, kind: str, namespace: str = "") -> list[Json]:
         """All objects of a kind, shared with the store: read them, do not change them."""
-        resource = self._find(api_version, kind)
+        resource = self.kinds.of(api_version, kind)
         return [present(resource, obj) for obj in self.storage.select(resource.key, namespace)]
 
     def patch(
@@ -139,10 +139,10 @@ class Store:
         Raises:
             ApiError: 404.
         """
-        resource = self._find(api_version, kind)
-        namespace = namespace if resource.namespaced else ""
+        resource = self.kinds.of(api_version, kind)
+        where = resource.within(namespace)
         stored = door.door_update(
-            self, resource, namespace, name, lambda old: patches.merge(old, change), manager, subresource
+            self, resource, where, name, lambda old: patches.merge(old, change), manager, subresource
         )
         return present(resource, stored)
 
@@ -152,10 +152,9 @@ class Store:
         Raises:
             ApiError: 404.
         """
-        resource = self._find(api_version, kind)
-        namespace = namespace if resource.namespaced else ""
+        resource = self.kinds.of(api_version, kind)
         with self.transaction() as emit:
-            old = self.storage.get(resource.key, namespace, name)
+            old = self.storage.get(resource.key, resource.within(namespace), name)
             if old is None:
                 raise writing.missing(resource, name)
             emit(self.storage.remove(resource.key, old))
@@ -192,13 +191,3 @@ class Store:
     def record(self, write: Write) -> None:
         """Note what an HTTP client wrote."""
         self.writes.append(write)
-
-    def _resource(self, obj: Json) -> Resource:
-        return self._find(str(obj.get("apiVersion")), str(obj.get("kind")))
-
-    def _find(self, api_version: str, kind: str) -> Resource:
-        try:
-            return self.kinds.of(api_version, kind)
-        except KeyError:
-            text = f'no matches for kind "{kind}" in version "{api_version}"'
-            raise ApiError(404, "NotFound", text, {}) from None

@@ -164,17 +164,21 @@ def human(span: timedelta) -> str:
         return f"{seconds}s"
     minutes = seconds // 60
     if minutes < 10:
-        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
+        return _and_rest(f"{minutes}m", seconds % 60, "s")
     if minutes < 180:
         return f"{minutes}m"
     hours = minutes // 60
     if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+        return _and_rest(f"{hours}h", minutes % 60, "m")
     if hours < 48:
         return f"{hours}h"
     days = hours // 24
     if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
+        return _and_rest(f"{days}d", hours % 24, "h")
     if days < 730:
         return f"{days}d"
     return f"{days // 365}y"
+
+
+def _and_rest(whole: str, rest: int, unit: str) -> str:
+    return f"{whole}{rest}{unit}" if rest else whole

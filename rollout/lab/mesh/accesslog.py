@@ -11,13 +11,14 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from heapq import merge
 from itertools import islice
 
 from rollout.lab.mesh.catalog import Catalog, PodView
 from rollout.lab.mesh.debuglog import Ends, debug_lines, failure
+from rollout.lab.mesh.instants import to_moment
 from rollout.lab.mesh.listener import Answer
 from rollout.lab.mesh.outcome import Side, denied_counts, grpc_counts, http_counts
 from rollout.lab.mesh.pattern import Pattern
@@ -152,7 +153,7 @@ class AccessLogs:
     def lines(self, pod: tuple[str, str], now: int, since: int | None = None) -> list[tuple[datetime, str]]:
         """What a pod's proxy wrote and still keeps, oldest first."""
         found = list(islice(self._newest_first(pod, now, since), KEPT))
-        return [(_moment(at), text) for at, text in reversed(found)]
+        return [(to_moment(at), text) for at, text in reversed(found)]
 
     def _newest_first(self, pod: tuple[str, str], now: int, since: int | None) -> Iterator[tuple[int, str]]:
         for segment in reversed(list(self._segments)):
@@ -180,7 +181,7 @@ class AccessLogs:
                 yield at, self._line(fields)
             loggers = self.loggers(pod.key, at)
             if loggers:
-                ends, time = self._ends(stretch, side, at), f"{_moment(at):%Y-%m-%dT%H:%M:%S.%f}Z"
+                ends, time = self._ends(stretch, side, at), f"{to_moment(at):%Y-%m-%dT%H:%M:%S.%f}Z"
                 yield from (
                     (at, line) for line in reversed([*debug_lines(stretch.dial, side, ends, loggers, time, at)])
                 )
@@ -211,7 +212,7 @@ class AccessLogs:
         """The line's fields; None where a proxy writes none: hanging clients, refused certificates (istio.md 6.4)."""
         traffic, dial = stretch.traffic, stretch.dial
         blank = dict.fromkeys(_FIELDS, "-") | dict.fromkeys(_NUMBERS, "0")
-        blank["start_time"] = f"{_moment(at):%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
+        blank["start_time"] = f"{to_moment(at):%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z"
         if dial.answer in (Answer.HANGS, Answer.NO_CERTIFICATE):
             return None
         if side is Side.DESTINATION and dial.refusal is not None:
@@ -332,7 +333,3 @@ def _details(dial: Dial, side: Side) -> str:
 
 def _ephemeral(traffic: Traffic, at: int) -> int:
     return 32768 + (at // _GRAIN * 7919 + at + sum(map(ord, traffic.name))) % 28000
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

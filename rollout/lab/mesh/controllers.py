@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from rollout.lab.api.status import ApiError
 from rollout.lab.mesh.catalog import Catalog, milliseconds
 from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.cron import next_run
+from rollout.lab.mesh.instants import to_moment
 from rollout.lab.mesh.pods import Json, make_pod, owner_reference, stamp, succeeded, suffix, template_hash
 
 APPS, BATCH = "apps/v1", "batch/v1"
@@ -145,7 +145,7 @@ class Controllers:
             name, owner, obj["spec"]["template"], ns, workload=(obj["kind"], obj["metadata"]["name"]),
             version=self.version, labels={label: hashed}, created=created, ready=old, injector=self.injector,
         )  # fmt: skip
-        self._store.create(pod, created=_moment(created), manager="kube-controller-manager")
+        self._store.create(pod, created=to_moment(created), manager="kube-controller-manager")
 
     def _young(self, obj: Mapping[str, Any], now: int) -> bool:
         """Whether this is the first sight of a workload from before the lab's time."""
@@ -178,7 +178,7 @@ class Controllers:
                 },
             },
         }  # fmt: skip
-        return self._store.create(replica_set, created=_moment(created), manager="kube-controller-manager")
+        return self._store.create(replica_set, created=to_moment(created), manager="kube-controller-manager")
 
     def _arm(self, cron: Mapping[str, Any], now: int) -> None:
         key = (cron["metadata"]["namespace"], cron["metadata"]["name"])
@@ -207,14 +207,15 @@ class Controllers:
                 "spec": {**cron["spec"]["jobTemplate"]["spec"], "completions": 1, "parallelism": 1},
                 "status": {"active": 1, "startTime": stamp(now)},
             },
-            created=_moment(now),
+            created=to_moment(now),
             manager="kube-controller-manager",
         )
         pod = make_pod(
             f"{job_name}-{self._tail()}", job, template, ns, workload=("CronJob", name), version=self.version,
             labels=labels, created=now, ready=True, injector=self.injector,
         )  # fmt: skip
-        pod_name = self._store.create(pod, created=_moment(now), manager="kube-controller-manager")["metadata"]["name"]
+        made = self._store.create(pod, created=to_moment(now), manager="kube-controller-manager")
+        pod_name = made["metadata"]["name"]
         self._patch(BATCH, "CronJob", name, namespace, {"status": {"lastScheduleTime": stamp(now)}})
         done = now + self.job_takes.get(key, 180_000)
         self._schedule(done, lambda at: self._end(namespace, name, job_name, pod_name, at))
@@ -298,7 +299,3 @@ def _owned(obj: Mapping[str, Any], kind: str, name: str) -> bool:
 def _ready(pod: Mapping[str, Any]) -> bool:
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

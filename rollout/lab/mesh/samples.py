@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import TypeVar, overload
 
 from rollout.lab.promql.labels import NAME, Labels
-from rollout.lab.promql.storage import STALE, Matcher, Selected, is_stale
+from rollout.lab.promql.storage import STALE, Matcher, Selected, is_stale, matching
 
 T = TypeVar("T")
 
@@ -204,17 +204,7 @@ class ScrapeStorage:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterable[Selected]:
         """See `Storage.select`."""
-        names = [matcher.test() for matcher in matchers if matcher.name == NAME]
-        tests = [(matcher.name, matcher.test()) for matcher in matchers if matcher.name != NAME]
-        exact = next((m.value for m in matchers if m.name == NAME and m.op == "="), None)
-        for name in [exact] if exact is not None else list(self._by_name):
-            if not all(test(name) for test in names):
-                continue
-            for series in list(self._by_name.get(name, ())):
-                if all(test(series.labels.get(label, "")) for label, test in tests):
-                    cut = series.cut(start_ms, end_ms)
-                    if cut is not None:
-                        yield cut
+        return matching(self._by_name, matchers, start_ms, end_ms)
 
 
 class Feed:

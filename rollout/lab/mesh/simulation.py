@@ -21,6 +21,7 @@ from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.controllers import STARTUP, Controllers
 from rollout.lab.mesh.flow import Flow
 from rollout.lab.mesh.identity import SINCE, Identities
+from rollout.lab.mesh.instants import to_ms
 from rollout.lab.mesh.istiod import Istiod
 from rollout.lab.mesh.kubelet import Kubelet
 from rollout.lab.mesh.longlived import LongLived
@@ -314,8 +315,3 @@ def _version(obj: Json) -> int:
 
 def _stored(store: Cluster, resource: Any) -> list[Json]:
     return [*store.list(resource.api_version(), resource.kind)] if "list" in resource.verbs else []
-
-
-def to_ms(moment: datetime) -> int:
-    """An instant as milliseconds since the epoch."""
-    return round(moment.timestamp() * 1000)

@@ -76,6 +76,33 @@ class Storage(Protocol):
         ...
 
 
+class Cuttable(Protocol):
+    """One series of a storage."""
+
+    labels: Labels
+
+    def cut(self, start_ms: int, end_ms: int) -> Selected | None:
+        """Its samples between the two times, both included; None without any."""
+        ...
+
+
+def matching(
+    by_name: Mapping[str, Sequence[Cuttable]], matchers: Sequence[Matcher], start_ms: int, end_ms: int
+) -> Iterator[Selected]:
+    """What `Storage.select` gives, of series that are filed by metric name; another thread may add some meanwhile."""
+    names = [matcher.test() for matcher in matchers if matcher.name == NAME]
+    tests = [(matcher.name, matcher.test()) for matcher in matchers if matcher.name != NAME]
+    exact = next((m.value for m in matchers if m.name == NAME and m.op == "="), None)
+    for name in [exact] if exact is not None else list(by_name):
+        if not all(test(name) for test in names):
+            continue
+        for series in list(by_name.get(name, ())):
+            if all(test(series.labels.get(label, "")) for label, test in tests):
+                cut = series.cut(start_ms, end_ms)
+                if cut is not None:
+                    yield cut
+
+
 class _Series:
     """One series: `breaks` are the indices of samples that are NaN or smaller than the one before them."""
 
@@ -148,14 +175,4 @@ class MemoryStorage:
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Iterator[Selected]:
         """The samples of all matching series between the two times, both included."""
-        names = [matcher.test() for matcher in matchers if matcher.name == NAME]
-        tests = [(matcher.name, matcher.test()) for matcher in matchers if matcher.name != NAME]
-        exact = next((m.value for m in matchers if m.name == NAME and m.op == "="), None)
-        for name in [exact] if exact is not None else list(self._by_name):
-            if not all(test(name) for test in names):
-                continue
-            for series in self._by_name.get(name, ()):
-                if all(test(series.labels.get(label, "")) for label, test in tests):
-                    cut = series.cut(start_ms, end_ms)
-                    if cut is not None:
-                        yield cut
+        return matching(self._by_name, matchers, start_ms, end_ms)

@@ -126,7 +126,7 @@ def withdraw(remote: Remote, name: str) -> None:
 
 
 def _refused(remote: Remote, resource: Resource, rule: Mapping[str, Any]) -> bool:
-    namespace = str(rule.get("namespace", "default")) if resource.namespaced else ""
+    namespace = resource.within(str(rule.get("namespace", "default")))
     probe = {
         **(rule.get("when") or {}),
         "apiVersion": resource.api_version(),

@@ -94,9 +94,9 @@ class RemoteStore:
         Raises:
             ApiError: the server refuses it.
         """
-        resource = self._find(obj)
+        resource = self.kinds.of_object(obj)
         version = str(obj["apiVersion"]).rpartition("/")[2]
-        namespace = str(obj["metadata"].get("namespace") or "default") if resource.namespaced else ""
+        namespace = resource.within(str(obj["metadata"].get("namespace") or "default"))
         document, status = _for_creation(resource, obj)
         born = stamp(created or self.now())
         with self._lock:
@@ -111,8 +111,8 @@ class RemoteStore:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Json | None:
         """A copy of an object, or None; of a followed kind as it was at the last look."""
-        resource = self._resource(api_version, kind)
-        namespace = namespace if resource.namespaced else ""
+        resource = self.kinds.of(api_version, kind)
+        namespace = resource.within(namespace)
         if resource.key in self._known:
             with self._lock:
                 return deepcopy(self._known[resource.key].get((namespace, name)))
@@ -125,7 +125,7 @@ class RemoteStore:
 
     def list(self, api_version: str, kind: str, namespace: str = "") -> Listed:
         """All objects of a kind; of a followed one as they were at the last look, not to be changed."""
-        resource = self._resource(api_version, kind)
+        resource = self.kinds.of(api_version, kind)
         if resource.key in self._known:
             with self._lock:
                 known = self._known[resource.key]
@@ -148,8 +148,8 @@ class RemoteStore:
         Raises:
             ApiError: the server refuses it.
         """
-        resource = self._resource(api_version, kind)
-        namespace = namespace if resource.namespaced else ""
+        resource = self.kinds.of(api_version, kind)
+        namespace = resource.within(namespace)
         apart = "status" in resource.subresources and not subresource
         rest = {key: value for key, value in change.items() if not (apart and key == "status")}
         with self._lock:
@@ -167,8 +167,8 @@ class RemoteStore:
         Raises:
             ApiError: 404.
         """
-        resource = self._resource(api_version, kind)
-        namespace = namespace if resource.namespaced else ""
+        resource = self.kinds.of(api_version, kind)
+        namespace = resource.within(namespace)
         with self._lock:
             meta = self.remote.ask("GET", path_of(resource, namespace, name))["metadata"]
             if resource.kind == "Namespace":
@@ -299,16 +299,6 @@ class RemoteStore:
         meta = dict(obj["metadata"])
         meta["creationTimestamp"] = self._born.setdefault(meta["uid"], stamp(self.now()))
         return {"apiVersion": resource.api_version(), "kind": resource.kind, **obj, "metadata": meta}
-
-    def _find(self, obj: Json) -> Resource:
-        return self._resource(str(obj.get("apiVersion")), str(obj.get("kind")))
-
-    def _resource(self, api_version: str, kind: str) -> Resource:
-        try:
-            return self.kinds.of(api_version, kind)
-        except KeyError:
-            text = f'no matches for kind "{kind}" in version "{api_version}"'
-            raise ApiError(404, "NotFound", text, {}) from None
 
 
 def _for_creation(resource: Resource, obj: Json) -> tuple[Json, Json]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.lab.api.renaming import every
 from tests.lab.api.replay import PLACEHOLDER, Json
+from tests.loopback import Handler, serving
 
 Table = dict[tuple[str, str, str], deque[Json]]
 UNKNOWN: Json = {"status": 404, "headers": {}, "bodyText": "not in the table"}
@@ -59,15 +58,14 @@ def _body(response: Json) -> bytes:
     return str(_filled(response.get("bodyText") or response.get("bodyPrefix") or "")).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """Looks requests up."""
 
     table: Table
 
-    def answer(self) -> None:
+    def serve(self) -> None:
         """The next stored answer to exactly this request."""
-        length = int(self.headers.get("Content-Length") or 0)
-        known = self.table[(self.command, self.path, self.rfile.read(length).decode())]
+        known = self.table[(self.command, self.path, self.body().decode())]
         response = known.popleft() if known else UNKNOWN
         body = _body(response)
         self.send_response_only(response["status"])
@@ -80,13 +78,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Be silent."""
-
-
-for _method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):
-    setattr(_Handler, f"do_{_method}", _Handler.answer)
 
 
 def _learned(topic: Json) -> Table:
@@ -101,13 +92,5 @@ def _learned(topic: Json) -> Table:
 @contextmanager
 def table_server(topic: Json) -> Iterator[int]:
     """Serve the answers of a topic; yields the port."""
-    handler = type("Handler", (_Handler,), {"table": _learned(topic)})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(_Handler, table=_learned(topic)) as port:
+        yield port

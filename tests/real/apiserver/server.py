@@ -120,13 +120,7 @@ class Etcd:
                 f"--initial-cluster=default={peer}",
             ]
             self._process = started(command, self._log)
-            try:
-                wait(self._process, self._log, self._answers)
-            except RuntimeError as error:
-                stopped(self._process)
-                if attempt == 2 or _TAKEN not in str(error):
-                    raise
-            else:
+            if _serves(self._process, self._log, self._answers, last=attempt == 2):
                 return
 
     def compact(self) -> None:
@@ -227,13 +221,7 @@ class KubeApiserver:
         for attempt in range(3):
             self.port = free_port()
             self._process = started([str(binary), *flags(self._folder, self.port, self.etcd.url)], self._log)
-            try:
-                wait(self._process, self._log, self._ready)
-            except RuntimeError as error:
-                stopped(self._process)
-                if attempt == 2 or _TAKEN not in str(error):
-                    raise
-            else:
+            if _serves(self._process, self._log, self._ready, last=attempt == 2):
                 return
 
     def _ready(self) -> bool:
@@ -356,6 +344,18 @@ def wait(process: subprocess.Popen[bytes] | None, log: Path, ready: Any) -> None
             last = f"{type(error).__name__}: {error}"
         time.sleep(0.1)
     raise RuntimeError(f"{log.stem} is not ready after {_PATIENCE:.0f} s ({last}): {_end_of(log)}")
+
+
+def _serves(process: subprocess.Popen[bytes], log: Path, ready: Any, *, last: bool) -> bool:
+    """Wait until it does; False when its port was taken meanwhile, which on the last attempt is an error as others."""
+    try:
+        wait(process, log, ready)
+    except RuntimeError as error:
+        stopped(process)
+        if last or _TAKEN not in str(error):
+            raise
+        return False
+    return True
 
 
 def _base64(text: str) -> str:
