@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 
+from rollout.judge.callers import without_sidecar
+from rollout.judge.edges import pools
 from rollout.judge.kubernetes import changes, cluster_signals
 from rollout.judge.signals import APIS, REPLICAS
-from rollout.model.judgement import Baseline, WorkloadBaseline
-from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Object, Pod, StatefulSet
-from rollout.model.traffic import Sight
+from rollout.judge.slow import lost
+from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Scaling, WorkloadBaseline
+from rollout.model.kubernetes import APIService, DaemonSet, Deployment, Node, Object, Pod, PodSpec, StatefulSet
+from rollout.model.traffic import Family, Party, Sight
 from rollout.world.baseline import counts, pods_of
 from rollout.world.reads import Beside, BesideAnswer, Objects
 from rollout.world.world import Reading, Unreadable, World
@@ -80,3 +83,35 @@ def test_a_scaling_through_the_subresource_is_a_change() -> None:
     said = ("Deployment production/orders scaled to 2 at 12:00 by kubectl",)
     assert changes([msgspec.convert(raw, Deployment)], NOW - timedelta(minutes=1)) == said
     assert changes([msgspec.convert(raw, Deployment)], NOW + timedelta(minutes=1)) == ()
+
+
+def test_callers_without_a_sidecar_need_the_pods() -> None:
+    """Where pods cannot be listed nothing is said, and pods that are over are nobody's."""
+    shop = Party("web", "shop")
+    known = EdgeBaseline(shop, Party("production", "orders"), "orders.production.svc.cluster.local", Family.HTTP, 1, 1)
+    observation = Observation(at=NOW, window=120, sight=Sight((), ()))
+    bare = msgspec.structs.replace(pod("shop-1", "web", workload="shop"), spec=PodSpec())
+    over = msgspec.structs.replace(bare, status=msgspec.structs.replace(bare.status, phase="Succeeded"))
+    baseline = _baseline(edges=(known,))
+    assert 1 == len(list(without_sidecar(baseline, observation, _world(bare))))
+    assert [] == list(without_sidecar(baseline, observation, _world(over)))
+    assert [] == list(without_sidecar(baseline, observation, _world(bare, unreadable=Pod)))
+
+
+def test_a_pool_of_something_scaled_to_nothing_is_excused() -> None:
+    """Its connections break, and nobody cut them."""
+    db = Party("production", "db")
+    known = EdgeBaseline(Party("web", "shop"), db, "db.production.svc.cluster.local", Family.TCP, received_bytes=9)
+    edge = EdgeSample(known.source, db, known.service, Family.TCP, tried=5, failed=5)
+    baseline = _baseline(edges=(known,), workloads=(WorkloadBaseline("StatefulSet production/db", 1, 1),))
+    observation = Observation(at=NOW, window=120, sight=Sight((), ()), edges=(edge,))
+    gone = msgspec.structs.replace(observation, scalings=(Scaling("StatefulSet production/db", 0),))
+    assert [True] == [signal.breached for signal in pools(baseline, observation)]
+    assert [] == list(pools(baseline, gone))
+
+
+def test_a_slow_edge_that_nobody_knew_proves_nothing() -> None:
+    """All of its attempts failed, and so may those before the flip have."""
+    edge = EdgeSample(Party("web", "shop"), Party("production", "db"), "db", Family.TCP, tried=5, failed=5)
+    observation = Observation(at=NOW, window=900, sight=Sight(("p",), ("p",)), edges=(edge,))
+    assert () == lost(_baseline(), observation)
