@@ -13,15 +13,17 @@ from rollout.mesh.workloads import workload
 from rollout.model.diagnosis import Layer, LayerResult
 from rollout.model.finding import CheckResult, Status
 from rollout.model.istio import MeshConfig
-from rollout.model.kubernetes import Ref, Service
+from rollout.model.kubernetes import Pod, Ref, Service
 from rollout.ports import AnalyzerMessage
 from rollout.world.world import KindUnreadable, Unreadable
 
 #: What the analyzers find (istio.md 8.1), and whether the layers above find it, too.
 WITHOUT = (
     "known without it, in layer 1: pods without a proxy, and namespaces without injection (IST0103, IST0102)",
-    "only istioctl finds: schema errors (IST0106), objects that are named and missing (IST0101), misplaced or unknown"
-    + " annotations (IST0107, IST0108), and gateways' credentials that are missing (IST0161)",
+    (
+        "only istioctl finds schema errors (IST0106), objects that are named and missing (IST0101), misplaced or "
+        "unknown annotations (IST0107, IST0108), and gateways' credentials that are missing (IST0161)"
+    ),
 )
 #: Others of these kinds are no part of the question; a policy or a rule may be.
 _RUNNING = frozenset(
@@ -41,16 +43,21 @@ def of_results(results: Collection[CheckResult], analysis: Analysis) -> LayerRes
 
 def analyzed(found: Found, analysis: Analysis) -> LayerResult:
     """The messages about these pods, their workloads, Services and namespaces, and about rules and policies there."""
-    pods = (*((found.client,) if found.client else ()), *found.servers)
-    namespace = found.servers[0].namespace if found.servers else found.service.namespace if found.service else ""
+    pods = _pods(found)
+    called = [found.service.namespace] if found.service else []
+    namespace = (called or [pod.namespace for pod in found.servers])[0]
     if isinstance(analysis, tuple):
-        ours = _refs(found)
-        analysis = tuple(message for message in analysis if _about(message, ours, {pod.namespace for pod in pods}))
+        ours, spaces = _refs(found), {*called, *(pod.namespace for pod in pods)}
+        analysis = tuple(message for message in analysis if _about(message, ours, spaces))
     return of_results([one_check("istioctl-analyze", found.world, namespace, MeshConfig(), analysis)], analysis)
 
 
+def _pods(found: Found) -> tuple[Pod, ...]:
+    return (*((found.client,) if found.client else ()), *found.servers)
+
+
 def _refs(found: Found) -> set[Ref]:
-    pods = (*((found.client,) if found.client else ()), *found.servers)
+    pods = _pods(found)
     owners = {Ref(o.kind, pod.namespace, o.name) for pod in pods for o in pod.metadata.owner_references}
     services = {found.service.ref} if found.service else set()
     if found.client is None:
