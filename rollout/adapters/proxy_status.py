@@ -36,6 +36,11 @@ _MATCH = re.compile(r"^(Clusters|Listeners|Routes) Match\b")
 _DIFFER = re.compile(r"^--- (?:Istiod|Pilot) (Clusters|Listeners|Routes)\b")
 #: Changed lines that are shown of each part, and how much of one.
 _EXAMPLES, _WIDTH = 3, 100
+_FIELD = re.compile(r'"(?P<key>[^"]+)": *(?P<value>.*)')
+#: Texts that are shown: others may be tokens and keys that somebody wrote into a filter.
+_HARMLESS = frozenset(
+    {"name", "transportProtocol", "routeConfigName", "clusterName", "cluster", "sni", "exact", "prefix"}
+)
 
 
 class _Config(msgspec.Struct, frozen=True, rename="camel"):
@@ -180,7 +185,7 @@ def differences(out: bytes) -> tuple[Difference, ...]:
 
 def _different(part: str, lines: Iterable[str]) -> Difference:
     changed = [line for line in lines if line[:1] in ("-", "+") and not line.startswith("+++ Envoy")]
-    shown = [f"{line[0]} {line[1:].strip()[:_WIDTH]}" for line in changed if line[1:].strip(" {}[],")]
+    shown = [text for line in changed if (text := _shown(line))]
     missing = sum(line[0] == "-" for line in changed)
     return Difference(
         part=part,
@@ -189,3 +194,13 @@ def _different(part: str, lines: Iterable[str]) -> Difference:
         extra=len(changed) - missing,
         examples=tuple(shown[:_EXAMPLES]),
     )
+
+
+def _shown(line: str) -> str:
+    """Its sign and field, with the value where that is no secret; '' for a brace."""
+    found = _FIELD.match(line[1:].strip())
+    if found is None:
+        return ""
+    secret = found["value"].startswith('"') and found["key"] not in _HARMLESS
+    value = "…" if secret else found["value"].rstrip(", ")[:_WIDTH]
+    return f"{line[0]} {found['key']}: {value}"

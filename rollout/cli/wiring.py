@@ -38,8 +38,8 @@ from rollout.record.spec import Origin
 
 T = TypeVar("T")
 
-#: One that happens to be on PATH would only say that it cannot reach one.
-_NO_ISTIOD = "a lab has no istiod: it is asked only by an istioctl that --istioctl names"
+#: One that happens to be on PATH would look for an istiod, and a lab has none.
+_OTHERS = "a lab is asked only by an istioctl that --istioctl names"
 #: Commands that name namespaces and rest on metrics.
 _JUDGING = ("plan", "migrate", "evidence")
 
@@ -179,7 +179,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
             args.istioctl,
             kubeconfig=kubeconfig or "",
             context=context or "",
-            without=_NO_ISTIOD if lab and args.istioctl == "istioctl" else "",
+            without=_OTHERS if lab and args.istioctl == "istioctl" else "",
         ),
         journal=ConfigMapJournal(cluster, state_folder(), sleep),
         lease=KubernetesLease(cluster, clock.now, f"{me()}@{socket.gethostname()}", args.state_namespace),

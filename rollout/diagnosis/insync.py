@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from rollout.checks.words import many
 from rollout.diagnosis.telling import Seen
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.synchronization import SYNCED, UNKNOWN, Judged
@@ -34,7 +35,7 @@ def in_sync(layer: LayerResult, seen: Seen, pods: Iterable[Pod]) -> LayerResult:
         return layer
     states = tuple(_with_differences(each.state, seen) for _, each in judged)
     good = sum(state.state == SYNCED for state in states)
-    lines = [f"{_TOLD}: {good} of {len(states)} {'proxy' if len(states) == 1 else 'proxies'}"]
+    lines = [f"{_TOLD}: {good} of {many(len(states), 'proxy', 'proxies')}"]
     lines += [f"{state.pod}: {state.sentence}" for state in states if state.state == UNKNOWN]
     lines += [line for state in states for line in _differing(state, seen)]
     findings = _joined(layer.findings, judged)
@@ -94,7 +95,5 @@ def _differing(state: ProxyState, seen: Seen) -> Iterable[str]:
 
 def _words(part: Difference) -> str:
     examples = f": {'; '.join(part.examples)}" if part.examples else ""
-    return (
-        f"{part.part} differ from what istiod would send: {part.missing} lines are missing, {part.extra} only the "
-        f"proxy has{examples}"
-    )
+    lines = f"{many(part.missing, 'line')} missing, {many(part.extra, 'line')} that only the proxy has"
+    return f"{part.part} differ from what istiod would send: {lines}{examples}"

@@ -114,7 +114,7 @@ def test_the_mode_in_force_comes_first_with_istiods_side_of_it() -> None:
 
 
 SAME = tuple(Difference(part=part, matches=True) for part in ("Clusters", "Listeners", "Routes"))
-LISTENERS = Difference(part="Listeners", matches=False, missing=3, extra=1, examples=("- require", "+ raw"))
+LISTENERS = Difference(part="Listeners", matches=False, missing=3, extra=1, examples=("- a", "+ b"))
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ LISTENERS = Difference(part="Listeners", matches=False, missing=3, extra=1, exam
         (SAME, "Clusters, Listeners, Routes: the proxy has what istiod would send"),
         (
             (SAME[0], LISTENERS),
-            "Listeners differ from what istiod would send: 3 lines are missing, 1 only the proxy has: - require; + raw",
+            "Listeners differ from what istiod would send: 3 lines missing, 1 line that only the proxy has: - a; + b",
         ),
         (
             (Difference(part="Routes", matches=False, missing=1, extra=0),),
-            "Routes differ from what istiod would send: 1 lines are missing, 0 only the proxy has",
+            "Routes differ from what istiod would send: 1 line missing, 0 lines that only the proxy has",
         ),
         ("it failed", "what differs from what istiod would send: not known, it failed"),
     ],
