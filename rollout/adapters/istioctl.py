@@ -18,6 +18,8 @@ from rollout.ports import AnalyzerMessage
 LIMIT = 60.0
 #: Seconds for `proxy-status`: it has no limit of its own, and waits for istiods that do not answer.
 STATUS_LIMIT = 30.0
+#: Where it looks for istiods by itself.
+_USUAL = "istio-system"
 _NEXT = "run it by hand to see what it says"
 _UNKNOWN_NAMESPACE = re.compile(r'namespace "[^"]*" not found')
 #: Istiods were asked, and nobody was connected; with 0 of them nothing is known.
@@ -47,17 +49,26 @@ class Istioctl:
         path: the binary.
         kubeconfig: passed on, '' for its own default.
         context: passed on, '' for its own default.
+        istiods: the namespaces in which istiods run, () where that is not known: it knows of one at a time.
         run: starts it, for tests.
         without: why there is none to ask, '' where there may be one.
     """
 
     def __init__(
-        self, path: str = "istioctl", *, kubeconfig: str = "", context: str = "", run: Run = _run, without: str = ""
+        self,
+        path: str = "istioctl",
+        *,
+        kubeconfig: str = "",
+        context: str = "",
+        istiods: Sequence[str] = (),
+        run: Run = _run,
+        without: str = "",
     ) -> None:
         """Nothing is started yet."""
         self._path = path
         self._cluster = ["--kubeconfig", kubeconfig] if kubeconfig else []
         self._cluster += ["--context", context] if context else []
+        self._planes = [[] if name == _USUAL else ["--istioNamespace", name] for name in istiods or (_USUAL,)]
         self._run = run
         self._without = without
 
@@ -68,7 +79,7 @@ class Istioctl:
         """
         asked = tuple(dict.fromkeys(namespaces))
         which = ["-n", asked[0]] if len(asked) == 1 else ["-A"]
-        argv = ["analyze", "--color=false", "-o", "json", *self._cluster, *which]
+        argv = ["analyze", "--color=false", "-o", "json", *self._cluster, *self._planes[0], *which]
         done = self._done(argv, LIMIT)
         found = _messages(done.out)
         if found is None or (done.code != 0 and not found) or _unknown_namespace(done):
@@ -79,12 +90,16 @@ class Istioctl:
         return {name: tuple(m for m in messages if _concerns(m, name)) for name in asked}
 
     def proxy_status(self) -> tuple[ProxySync, ...]:
+        """Of all istiods: a proxy that one of them does not know may be another's."""
+        return tuple(proxy for plane in self._planes for proxy in self._connected(plane))
+
+    def _connected(self, plane: Sequence[str]) -> tuple[ProxySync, ...]:
         """As JSON where it can (1.27 and later), else from its table."""
-        argv = ["proxy-status", "-o", "json", *self._cluster]
+        argv = ["proxy-status", "-o", "json", *self._cluster, *plane]
         done = self._done(argv, STATUS_LIMIT)
         found = documents(done.out) if done.code == 0 else None
         if found is None and (done.code == 0 or _NO_SUCH_FLAG.search(done.err)):
-            argv = ["proxy-status", *self._cluster]
+            argv = ["proxy-status", *self._cluster, *plane]
             done = self._done(argv, STATUS_LIMIT)
             found = table(done.out) if done.code == 0 else None
         if done.code and _NOBODY.search(done.err):
@@ -95,14 +110,18 @@ class Istioctl:
         return found
 
     def differences(self, pod: Ref) -> tuple[Difference, ...]:
-        """Of clusters, listeners and routes; it has no form but text."""
-        argv = ["proxy-status", f"{pod.name}.{pod.namespace}", *self._cluster]
-        done = self._done(argv, STATUS_LIMIT)
-        found = differences(done.out) if done.code == 0 else ()
-        if not found:
+        """Of clusters, listeners and routes, by the first istiod that knows the pod; it has no form but text."""
+        failed: RolloutError | None = None
+        for plane in self._planes:
+            argv = ["proxy-status", f"{pod.name}.{pod.namespace}", *self._cluster, *plane]
+            done = self._done(argv, STATUS_LIMIT)
+            found = differences(done.out) if done.code == 0 else ()
+            if found:
+                return found
             what = "" if done.code else f"its comparison has no form that is known here: {_first(done.out)}"
-            raise self._failed(argv, done, what)
-        return found
+            failed = failed or self._failed(argv, done, what)
+        assert failed is not None, "there is always a namespace to look for istiods in"
+        raise failed
 
     def _done(self, argv: Sequence[str], limit: float) -> process.Finished:
         where = " ".join((self._path, *argv))

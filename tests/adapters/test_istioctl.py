@@ -78,6 +78,15 @@ def test_several_namespaces_are_one_run(tmp_path: Path) -> None:
     assert [["analyze", "--color=false", "-o", "json", "-A"]] == calls(tmp_path)
 
 
+def test_a_control_plane_elsewhere(tmp_path: Path) -> None:
+    """Its namespace is passed on, where it is not the one that istioctl looks in by itself."""
+    path = made(tmp_path, {"analyze": {"out": "[]"}})
+    Istioctl(path, istiods=("mesh",)).analyze(["ns"])
+    Istioctl(path, istiods=("istio-system",)).analyze(["ns"])
+    common = ["analyze", "--color=false", "-o", "json"]
+    assert [[*common, "--istioNamespace", "mesh", "-n", "ns"], [*common, "-n", "ns"]] == calls(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("origin", "ref"),
     [

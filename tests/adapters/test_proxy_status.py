@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from rollout.adapters import istioctl
 from rollout.adapters.istioctl import Istioctl
+from rollout.adapters.process import Finished
 from rollout.errors import NoProgram, RolloutError
 from rollout.model.kubernetes import Ref
 from rollout.model.synchronization import Difference, ProxySync, Sync
@@ -105,6 +106,32 @@ def test_nobody_is_connected(tmp_path: Path, checked: str) -> None:
     """It fails then, and yet it tells."""
     answer = {"code": 1, "err": f"Error: failed to setup status print: no proxies found (checked {checked})\n"}
     assert () == status(tmp_path, {"proxy-status": answer})
+
+
+def test_every_istiod_is_asked(tmp_path: Path) -> None:
+    """It looks in one namespace at a time, and a proxy of another control plane is not a lost one."""
+    answers: dict[str, dict[str, Any]] = {
+        "proxy-status json": {"out": documents([client("orders-1.production")])},
+        "proxy-status diff": {"code": 1, "err": "Error: unable to find config dump in Istiod responses"},
+    }
+    port = Istioctl(made(tmp_path, answers), istiods=("istio-canary", "istio-system"))
+    assert [POD, POD] == [proxy.pod for proxy in port.proxy_status()]
+    with pytest.raises(RolloutError, match="unable to find config dump"):
+        port.differences(POD)
+    listed, compared = ["proxy-status", "-o", "json"], ["proxy-status", "orders-1.production"]
+    canary = ["--istioNamespace", "istio-canary"]
+    assert [[*listed, *canary], listed, [*compared, *canary], compared] == calls(tmp_path)
+
+
+def test_one_istiod_that_does_not_answer_makes_all_unknown(tmp_path: Path) -> None:
+    """Who is not in the list of the other is not lost for that."""
+
+    def run(argv: Sequence[str], limit: float) -> Finished:
+        answers = "--istioNamespace" in argv
+        return Finished(0, documents([]).encode(), "") if answers else Finished(1, b"", "Error: timed out")
+
+    with pytest.raises(RolloutError, match="timed out"):
+        Istioctl(istiods=("istio-canary", "istio-system"), run=run).proxy_status()
 
 
 GARBAGE = table(["NAME", "STATE"], [NAME, "fine"])
