@@ -17,6 +17,7 @@ RolloutError                    a sentence for people, and the outcome it leads 
 │   ├── MetricsRefused          4   401, 403, a login page: permanent until somebody acts
 │   ├── QueryTooHeavy           4   422 or a timeout: ask for less
 │   └── BadQuery                4   400: a bug of ours, or no Prometheus
+├── NoProgram                   4   a program that would be asked is not on this machine
 ├── RecordError                 3   a journal that cannot be read, or that cannot be true
 └── NotOurs                     9   another run holds the lease, or took this run over
 """
@@ -178,6 +179,12 @@ class UsageError(RolloutError):
     """The command line or an input file is wrong."""
 
     outcome = Outcome.USAGE
+
+
+class NoProgram(RolloutError):
+    """A program that would be asked is not on this machine: what it would tell is skipped, not unknown."""
+
+    outcome = Outcome.CANNOT_SEE
 
 
 class ClusterError(RolloutError):

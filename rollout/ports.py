@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from rollout.model.kubernetes import Object, Ref, Resource
+from rollout.model.synchronization import Difference, ProxySync
 from rollout.record.change import Change
 from rollout.record.events import Event, Fact, Note, Requested
 
 T = TypeVar("T", bound=Object)
+#: `Pod production/orders-1`, `Deployment orders.production`, `Namespace production`; a file and line may follow.
+_ORIGIN = re.compile(r"(?P<kind>[A-Za-z]+) (?:(?P<namespace>[^/\s]+)/)?(?P<name>\S+)")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -172,6 +176,17 @@ class AnalyzerMessage(msgspec.Struct, frozen=True):
     message: str
     url: str = ""
 
+    @property
+    def ref(self) -> Ref | None:
+        """The object; None where the origin names none. A file and line may follow its name."""
+        match = _ORIGIN.match(self.origin)
+        if match is None:
+            return None
+        kind, namespace, name = match["kind"], match["namespace"] or "", match["name"]
+        if not namespace and "." in name and kind != "CustomResourceDefinition":
+            name, _, namespace = name.rpartition(".")
+        return Ref(kind, namespace, name)
+
 
 class Publisher(Protocol):
     """Proposes changes that somebody else's controller applies."""
@@ -182,14 +197,18 @@ class Publisher(Protocol):
 
 
 class Analyzer(Protocol):
-    """`istioctl analyze`."""
+    """istioctl. Every method raises NoProgram where there is none, and another RolloutError when it failed."""
 
-    def analyze(self, namespace: str) -> tuple[AnalyzerMessage, ...]:
-        """Its findings.
+    def analyze(self, namespaces: Collection[str]) -> Mapping[str, tuple[AnalyzerMessage, ...]]:
+        """The findings of `istioctl analyze` for each of these namespaces; it is run once for all of them."""
+        ...
 
-        Raises:
-            RolloutError: there is no istioctl, or it failed; the sentence says which.
-        """
+    def proxy_status(self) -> tuple[ProxySync, ...]:
+        """`istioctl proxy-status`: every proxy that is connected to an istiod."""
+        ...
+
+    def differences(self, pod: Ref) -> tuple[Difference, ...]:
+        """`istioctl proxy-status POD`: what the proxy has, against what istiod would send it."""
         ...
 
 

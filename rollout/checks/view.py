@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from rollout.mesh.peer_authentication import Policies
+from rollout.mesh.synchronization import Connections
 from rollout.model.finding import Finding
 from rollout.model.istio import MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import Object, Pod
@@ -96,6 +97,7 @@ class View:
         evidence: the look-back's traffic; None when nobody has read it.
         analysis: istioctl's messages; None or Unreadable without istioctl.
         certificates: what proxies hold; None or Unreadable where they could not be asked.
+        synced: what istiod knows of its proxies; None or Unreadable without istioctl.
         terminal: a human sits at it and may accept an idle namespace.
         allow_idle: the same, said beforehand.
     """
@@ -111,6 +113,7 @@ class View:
         analysis: tuple[AnalyzerMessage, ...] | Unreadable | None = None,
         mesh_config: MeshConfig | None = None,
         certificates: Certified | Unreadable | None = None,
+        synced: Connections | Unreadable | None = None,
         terminal: bool = False,
         allow_idle: bool = False,
         declared: frozenset[type] | None = None,
@@ -120,6 +123,7 @@ class View:
         self._evidence = evidence
         self._analysis = analysis
         self._certificates = certificates
+        self._synced = synced
         self._record = _Record(declared)
         self.now = Lens(now, self._record, target, root_namespace)
         self.then = Lens(then, self._record, target, root_namespace)
@@ -140,6 +144,7 @@ class View:
             evidence=self._evidence,
             analysis=self._analysis,
             certificates=self._certificates,
+            synced=self._synced,
             mesh_config=self.mesh_config,
             terminal=self.terminal,
             allow_idle=self.allow_idle,
@@ -210,3 +215,13 @@ class View:
         if isinstance(self._certificates, Unreadable):
             raise NotChecked(self._certificates.reason)
         return self._certificates
+
+    @property
+    def synced(self) -> Connections:
+        """What istiod knows of its proxies. Raises NotChecked where no istioctl could ask it."""
+        self._record.note(Connections)
+        if self._synced is None:
+            raise NotChecked("istioctl was not run")
+        if isinstance(self._synced, Unreadable):
+            raise NotChecked(self._synced.reason)
+        return self._synced

@@ -13,6 +13,7 @@ from rollout.checks.registry import checks
 from rollout.cli.assignment import duration
 from rollout.cli.proxies import seen
 from rollout.cli.screen import style
+from rollout.cli.synchronization import synchronized
 from rollout.cli.wiring import Ports, ports
 from rollout.diagnosis.conclusion import outcome
 from rollout.diagnosis.diagnose import of_call, of_namespace, proxies
@@ -23,6 +24,7 @@ from rollout.errors import ClusterError, NotFound, Outcome, RolloutError, UsageE
 from rollout.model.diagnosis import Diagnosis
 from rollout.model.istio import AuthorizationPolicy, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Namespace, Object, Pod
+from rollout.ports import AnalyzerMessage
 from rollout.report.diagnosis import diagnosis, diagnosis_json, recognition, recognition_json
 from rollout.world.certificates import ROOT_CERT
 from rollout.world.collector import collect
@@ -57,22 +59,26 @@ def diagnosed(asked: OfNamespace | OfPod | Pair, p: Ports, seconds: float | None
         world = _whole(asked.namespace, p, now)
         pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
         analysis = world.get(Analysis(asked.namespace))
-        return of_namespace(asked, world, seen(proxies(pods), p, seconds), p.mesh, analysis, now)
+        told = synchronized(seen(proxies(pods), p, seconds), p)
+        return of_namespace(asked, world, told, p.mesh, analysis, now)
     found = read(asked, p.cluster, p.mesh, now)
     pods = (*((found.client,) if found.client else ()), *found.servers)
-    namespace = asked.server.namespace if isinstance(asked, Pair) else asked.pod.namespace
-    return of_call(asked, found, seen(proxies(pods), p, seconds), p.mesh, _analysis(p, namespace), now)
+    told = synchronized(seen(proxies(pods), p, seconds), p, compare=proxies(pods) if isinstance(asked, OfPod) else ())
+    return of_call(asked, found, told, p.mesh, _analysis(p, asked), now)
 
 
 def _seconds(args: Any) -> float | None:
     return duration(args.logs, "--logs").total_seconds() if args.logs else None
 
 
-def _analysis(p: Ports, namespace: str) -> Any:
+def _analysis(p: Ports, asked: OfPod | Pair) -> tuple[AnalyzerMessage, ...] | Unreadable:
+    """Of both ends' namespaces: rules of the client's decide what it sends."""
+    names = (asked.server.namespace, asked.client.namespace) if isinstance(asked, Pair) else (asked.pod.namespace,)
     try:
-        return p.analyzer.analyze(namespace)
+        found = p.analyzer.analyze(names)
     except RolloutError as error:
         return unreadable(error)
+    return tuple(dict.fromkeys(message for name in names for message in found[name]))
 
 
 def _whole(namespace: str, p: Ports, now: datetime) -> World:

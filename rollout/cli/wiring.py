@@ -38,6 +38,8 @@ from rollout.record.spec import Origin
 
 T = TypeVar("T")
 
+#: One that happens to be on PATH would look for an istiod, and a lab has none.
+_OTHERS = "a lab is asked only by an istioctl that --istioctl names"
 #: Commands that name namespaces and rest on metrics.
 _JUDGING = ("plan", "migrate", "evidence")
 
@@ -162,7 +164,8 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     sleep = clock.sleep
     cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
     identity = cluster.identity()
-    istio, mesh = mesh_of(cluster)
+    planes = _istiods(cluster)
+    istio, mesh = mesh_of(cluster, planes)
     metrics = _metrics(args, prometheus, cluster, sleep)
     stack.callback(metrics.close)
     stack.callback(cluster.close)
@@ -173,7 +176,13 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     return Ports(
         cluster=cluster,
         metrics=metrics,
-        analyzer=Istioctl(args.istioctl, kubeconfig=kubeconfig or "", context=context or ""),
+        analyzer=Istioctl(
+            args.istioctl,
+            kubeconfig=kubeconfig or "",
+            context=context or "",
+            istiods=tuple(sorted({istiod.namespace for istiod in planes})),
+            without=_OTHERS if lab and args.istioctl == "istioctl" else "",
+        ),
         journal=ConfigMapJournal(cluster, state_folder(), sleep),
         lease=KubernetesLease(cluster, clock.now, f"{me()}@{socket.gethostname()}", args.state_namespace),
         clock=clock,
@@ -243,12 +252,16 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
     return name, value
 
 
-def mesh_of(cluster: KubernetesCluster) -> tuple[str, MeshConfig]:
-    """Istio's version from istiod's image, and its MeshConfig; ('', defaults) where no istiod can be seen."""
+def _istiods(cluster: KubernetesCluster) -> tuple[Deployment, ...]:
+    """None where they cannot be seen."""
     try:
-        istiods = cluster.list(Deployment, selector="app=istiod")
+        return cluster.list(Deployment, selector="app=istiod")
     except ClusterError:
-        return "", MeshConfig()
+        return ()
+
+
+def mesh_of(cluster: KubernetesCluster, istiods: tuple[Deployment, ...]) -> tuple[str, MeshConfig]:
+    """Istio's version from istiod's image, and its MeshConfig; ('', defaults) where no istiod can be seen."""
     if not istiods:
         return "", MeshConfig()
     istiod = min(istiods, key=lambda d: d.metadata.labels.get("istio.io/rev", "default") != "default")

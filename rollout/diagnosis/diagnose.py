@@ -7,11 +7,13 @@ from datetime import datetime
 
 from rollout.checks.registry import checks
 from rollout.diagnosis import authorization, policy
-from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of, one_check
+from rollout.diagnosis.analyzing import analyzed, of_results
+from rollout.diagnosis.asking import Analysis, all_checks, guarded, layer_of
 from rollout.diagnosis.certificates import certificates
 from rollout.diagnosis.conclusion import conclude
 from rollout.diagnosis.inforce import compared
 from rollout.diagnosis.injection import injection
+from rollout.diagnosis.insync import in_sync
 from rollout.diagnosis.patterns import logs
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair
 from rollout.diagnosis.reading import Found
@@ -24,7 +26,6 @@ from rollout.model.finding import CheckResult, Status
 from rollout.model.istio import MeshConfig
 from rollout.model.kubernetes import ConfigMap, Pod
 from rollout.model.traffic import Evidence
-from rollout.ports import AnalyzerMessage
 from rollout.world.certificates import ROOT_CERT
 from rollout.world.world import KindUnreadable, Needs, World
 
@@ -36,8 +37,8 @@ _LAYERS = {
     "authorization-policies": Layer.AUTHORIZATION,
     "istioctl-analyze": Layer.ANALYZE,
 }
-#: It asks for STRICT everywhere; the second layer shows the modes as they are.
-_NOT_ASKED = frozenset({"certificates", "effective-mode"})
+#: They ask for what the run needs; the layers show modes, certificates and what istiod knows as they are.
+_NOT_ASKED = frozenset({"certificates", "effective-mode", "proxies-in-sync"})
 #: Pods of which certificates and logs are read.
 FEW = 20
 
@@ -67,9 +68,9 @@ def of_call(
     else:
         layers.append(guarded(Layer.POLICY, lambda: in_force(policy.of_pod(found, mesh), found.servers)))
         rules = guarded(Layer.AUTHORIZATION, lambda: authorization.of_pod(found.world, found.servers[0], mesh))
+    layers[-1] = in_sync(layers[-1], seen, _distinct(pods))
     layers += _told(found.world, _distinct(pods), seen, mesh, now)
-    namespace = question.server.namespace if isinstance(question, Pair) else question.pod.namespace
-    return conclude(str(question), [*layers, rules, _analyze(namespace, pods, found, analysis)])
+    return conclude(str(question), [*layers, rules, analyzed(found, analysis)])
 
 
 def of_namespace(
@@ -89,23 +90,27 @@ def of_namespace(
         pods = ()
     layers = [
         layer_of(Layer.INJECTION, by_layer[Layer.INJECTION]),
-        guarded(
-            Layer.POLICY,
-            lambda: compared(
-                policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left),
-                world,
-                seen.modes,
-                pods,
-                mesh,
-                now,
+        in_sync(
+            guarded(
+                Layer.POLICY,
+                lambda: compared(
+                    policy.of_namespace(world, namespace, mesh, by_layer[Layer.POLICY], left),
+                    world,
+                    seen.modes,
+                    pods,
+                    mesh,
+                    now,
+                ),
             ),
+            seen,
+            pods,
         ),
         *_told(world, pods, seen, mesh, now),
         guarded(
             Layer.AUTHORIZATION,
             lambda: authorization.of_namespace(world, namespace, pods, mesh, by_layer[Layer.AUTHORIZATION]),
         ),
-        layer_of(Layer.ANALYZE, by_layer[Layer.ANALYZE]),
+        of_results(by_layer[Layer.ANALYZE], analysis),
     ]
     return conclude(str(question), layers)
 
@@ -144,17 +149,3 @@ def _mesh_roots(world: World) -> dict[str, tuple[bytes, ...]]:
     except (KindUnreadable, Needs):
         return {}
     return {each.namespace: pem(each.data.get("root-cert.pem", "").encode()) for each in maps if each.name == ROOT_CERT}
-
-
-def _analyze(namespace: str, pods: Iterable[Pod], found: Found, analysis: Analysis) -> LayerResult:
-    """istioctl's messages about these objects."""
-    names = {f"Pod {pod.namespace}/{pod.name}" for pod in pods}
-    names |= {f"Service {found.service.namespace}/{found.service.name}"} if found.service else set()
-    if isinstance(analysis, tuple):
-        analysis = tuple(message for message in analysis if _about(message, names))
-    return layer_of(Layer.ANALYZE, [one_check("istioctl-analyze", found.world, namespace, MeshConfig(), analysis)])
-
-
-def _about(message: AnalyzerMessage, names: set[str]) -> bool:
-    """Of one of these objects, or of no pod and no Service: policies and rules may concern them."""
-    return message.origin in names or not message.origin.startswith(("Pod ", "Service "))

@@ -9,21 +9,30 @@ import msgspec
 from rollout.diagnosis.inforce import modes
 from rollout.errors import RolloutError
 from rollout.mesh.secrets import Held, Summary
+from rollout.mesh.synchronization import Connections
 from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
+from rollout.model.synchronization import Difference
 from rollout.ports import Proxies
 from rollout.world.certificates import Asking
+from rollout.world.world import Unreadable
 
 NOBODY = "not readable: no exec adapter"
 NOT_ASKED = "needs --logs TIME, such as 60s"
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Certificates, log lines and the modes in force by pod; a sentence where one could not be read."""
+    """Certificates, log lines and the modes in force by pod; a sentence where one could not be read.
+
+    `sync` is what istiod knows of all its proxies, None where it was not asked; `differences` is what a pod has against
+    what istiod would send it.
+    """
 
     certificates: Mapping[Ref, Held | Summary | str] = {}
     logs: Mapping[Ref, Iterable[str] | str] = {}
     modes: Mapping[Ref, Mapping[int, Mode] | str] = {}
+    sync: Connections | Unreadable | None = None
+    differences: Mapping[Ref, tuple[Difference, ...] | str] = {}
 
 
 def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | None = None) -> Seen:

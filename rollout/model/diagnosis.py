@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from rollout.model.finding import Finding, Status
+from rollout.model.synchronization import ProxyState
 
 
 class Layer(StrEnum):
@@ -29,6 +30,7 @@ class LayerResult(msgspec.Struct, frozen=True, kw_only=True):
         findings: what is wrong, likeliest first. `new` means: accepted now, and STRICT would refuse it.
         lines: what was looked at, for people.
         reason: why it is unknown or skipped.
+        proxies: what istiod knows of the pods' proxies, where istioctl tells.
     """
 
     layer: Layer
@@ -36,6 +38,7 @@ class LayerResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     lines: tuple[str, ...] = ()
     reason: str = ""
+    proxies: tuple[ProxyState, ...] = ()
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):

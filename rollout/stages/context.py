@@ -23,7 +23,7 @@ from rollout.record.state import State
 from rollout.stages.arguments import Args
 from rollout.stages.exempting import READS, exempted, wanted
 from rollout.stages.rights import WATCHED
-from rollout.world.reads import Analysis, Certificates, DryRun, Objects, Read
+from rollout.world.reads import Analysis, Certificates, DryRun, Objects, ProxyStatus, Read
 from rollout.world.world import Unreadable, World
 
 A = TypeVar("A", bound=Args)
@@ -42,7 +42,8 @@ def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
     exempting = READS if wanted(run) else ()
     kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *WATCHED, *reads(None), *exempting])
-    return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace), Certificates(run.spec.namespace))
+    own = run.spec.namespace
+    return (*(Objects(kind) for kind in kinds), Analysis(own), ProxyStatus(), Certificates(own))
 
 
 def proxies(run: Run, world: World, before: datetime | None = None) -> tuple[Pod, ...]:
@@ -123,6 +124,7 @@ def checked(
     """Run the checks of these states on the world as it is and as it would be after the flip."""
     analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
     told = world.readings.get(Certificates(run.spec.namespace))
+    status = world.readings.get(ProxyStatus())
     view = View(
         now=world,
         then=flipped(run, world),
@@ -131,6 +133,7 @@ def checked(
         evidence=evidence,
         analysis=analysis,
         certificates=told.value if told is not None else None,
+        synced=status.value if status is not None else None,
         mesh_config=run.spec.mesh,
         terminal=run.spec.terminal,
         allow_idle=run.spec.allow_idle,

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
+from rollout.mesh.synchronization import Connections
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
+from rollout.model.synchronization import Synced
 from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, Right
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
@@ -31,6 +33,7 @@ from rollout.world.reads import (
     Observed,
     Ownership,
     Propagation,
+    ProxyStatus,
     Read,
     ReferencedConfigMaps,
     Rights,
@@ -73,12 +76,13 @@ def collect(
     if answers:
         sources.learn(dict(answers))
     keep(_rights([read for read in wanted if isinstance(read, Rights)], cluster))
+    keep(_analyses([read for read in wanted if isinstance(read, Analysis)], analyzer))
     for read in wanted:
         match read:
             case DryRun():
                 keep({read: _dry_run(read, cluster)})
-            case Analysis():
-                keep({read: _analysis(read, analyzer)})
+            case ProxyStatus():
+                keep({read: proxy_status(analyzer, now)})
             case ReferencedConfigMaps():
                 keep({read: _config_maps(read, sources)})
             case _:
@@ -178,9 +182,23 @@ def _dry_run(read: DryRun, cluster: Cluster) -> str | Unreadable:
     return ""
 
 
-def _analysis(read: Analysis, analyzer: Analyzer) -> tuple[AnalyzerMessage, ...] | Unreadable:
+def _analyses(
+    reads: Sequence[Analysis], analyzer: Analyzer
+) -> dict[Analysis, tuple[AnalyzerMessage, ...] | Unreadable]:
+    """One run for all namespaces that are asked about together."""
+    if not reads:
+        return {}
     try:
-        return analyzer.analyze(read.namespace)
+        found = analyzer.analyze([read.namespace for read in reads])
+    except RolloutError as error:
+        return dict.fromkeys(reads, unreadable(error))
+    return {read: found[read.namespace] for read in reads}
+
+
+def proxy_status(analyzer: Analyzer, now: datetime) -> Connections | Unreadable:
+    """What istiod knows of its proxies, as of `now`."""
+    try:
+        return Connections(Synced(now, analyzer.proxy_status()))
     except RolloutError as error:
         return unreadable(error)
 

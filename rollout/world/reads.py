@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -91,6 +91,10 @@ class Analysis(msgspec.Struct, frozen=True):
     namespace: str
 
 
+class ProxyStatus(msgspec.Struct, frozen=True):
+    """`istioctl proxy-status`, the whole mesh; answered by Connections."""
+
+
 class Certificates(msgspec.Struct, frozen=True):
     """What proxies of a namespace and of its callers hold, of a few pods; answered by Certified."""
 
@@ -114,9 +118,22 @@ Read = (
     | Ownership
     | Beside
     | Analysis
+    | ProxyStatus
     | Certificates
     | ReferencedConfigMaps
 )
+
+#: How much older than the rest of the world an answer of another program may be.
+SLOW = timedelta(minutes=10)
+
+
+def patience(read: Read) -> timedelta:
+    """By how much its answer may be too old.
+
+    What asks many proxies or starts another program takes up to minutes: if its answer had to be as young as the lists
+    that were read beside it, it would be too old whenever it arrived, and be asked for without end.
+    """
+    return SLOW if isinstance(read, Analysis | ProxyStatus | Certificates) else timedelta(0)
 
 
 class OwnershipAnswer(msgspec.Struct, frozen=True, kw_only=True):

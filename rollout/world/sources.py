@@ -9,7 +9,16 @@ from typing import TypeVar
 
 import msgspec
 
-from rollout.errors import ClusterError, Forbidden, MetricsRefused, NotFound, QueryTooHeavy, RolloutError, Unauthorized
+from rollout.errors import (
+    ClusterError,
+    Forbidden,
+    MetricsRefused,
+    NoProgram,
+    NotFound,
+    QueryTooHeavy,
+    RolloutError,
+    Unauthorized,
+)
 from rollout.model.kubernetes import Object, Pod
 from rollout.model.traffic import Sight
 from rollout.ports import Cluster, Metrics, Right, Sample
@@ -29,7 +38,7 @@ def unreadable(error: RolloutError, right: Right | None = None) -> Unreadable:
     return Unreadable(
         reason=reason,
         outcome=error.outcome,
-        absent=isinstance(error, NotFound),
+        absent=isinstance(error, NotFound | NoProgram),
         permanent=isinstance(error, Unauthorized | Forbidden | MetricsRefused),
         next=error.next,
     )

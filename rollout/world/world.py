@@ -13,7 +13,7 @@ from rollout.errors import Outcome
 from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec, WorkloadSelector
 from rollout.model.kubernetes import Metadata, Object
 from rollout.record.change import Change
-from rollout.world.reads import DryRun, Objects, Read
+from rollout.world.reads import DryRun, Objects, Read, patience
 
 T = TypeVar("T", bound=Object)
 V = TypeVar("V")
@@ -22,7 +22,7 @@ V = TypeVar("V")
 class Unreadable(msgspec.Struct, frozen=True):
     """A read that was tried and got no answer; never the same as an empty one.
 
-    `absent` means that the kind is not installed on this server.
+    `absent` means that the kind is not installed on this server, or the program not on this machine.
     """
 
     reason: str
@@ -90,13 +90,15 @@ class World(msgspec.Struct, frozen=True):
         return World(MappingProxyType(kept), self.changes)
 
     def need(self, *reads: Read, since: datetime | None = None) -> None:
-        """Ask that these reads are there, and not older than `since`.
+        """Ask that these reads are there, and not older than `since` and the read's own patience.
 
         Raises:
             Needs: with all that is missing, so that one step reads it.
         """
         missing = [
-            read for read in reads if (got := self.readings.get(read)) is None or (since is not None and got.at < since)
+            read
+            for read in reads
+            if (got := self.readings.get(read)) is None or (since is not None and got.at < since - patience(read))
         ]
         if missing:
             raise Needs(missing)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.process import Finished
 from rollout.adapters.proxies import PilotAgents, certificates_only
 from rollout.adapters.websocket import Ran
 from rollout.errors import Forbidden, Outcome, RolloutError
@@ -225,6 +226,21 @@ def test_exec_does_what_istioctl_cannot(tmp_path: Path, mode: str) -> None:
     port, asked = agents(json.dumps({"configs": [{"@type": DYNAMIC, **secret()[0]}]}), istioctl=(binary,))
     assert CHAIN.encode() in port.config_dump(POD)
     assert 1 == len(asked)
+
+
+def test_an_istioctl_that_hangs_is_not_asked_for_the_next_pod() -> None:
+    """Each would cost as much time."""
+    started: list[str] = []
+
+    def run(argv: Sequence[str]) -> Finished:
+        started.append(argv[0])
+        return Finished(None, b"", "")
+
+    dump = json.dumps({"configs": [{"@type": DYNAMIC, **secret()[0]}]})
+    port, _ = agents(dump, dump, dump, istioctl=("i",), run=run)
+    for _ in range(3):
+        assert CHAIN.encode() in port.config_dump(POD)
+    assert ["i"] == started
 
 
 def test_a_missing_right_stays_what_it_is() -> None:

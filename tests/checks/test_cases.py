@@ -1,7 +1,8 @@
 """Every check against its own folder of cases: manifests in, findings out.
 
 A case is `{objects, target, expect}` and, where the check needs them, `flip: false`, `evidence`, `analysis`,
-`certificates`, `mesh_config`, `unreadable: {Kind: reason}`, `waivers`, `exemptions`, `terminal`, `allow_idle`.
+`certificates`, `synced`, `mesh_config`, `unreadable: {Kind: reason}`, `waivers`, `exemptions`, `terminal`,
+`allow_idle`.
 The flip is what a run does: the deciding policy (or a new `default`) to STRICT.
 """
 
@@ -31,6 +32,7 @@ from rollout.record.spec import Exemption, Waiver
 from rollout.world.reads import Objects, Read
 from rollout.world.world import Reading, Unreadable, World
 from tests.checks.certified import certified
+from tests.checks.synced import synced
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 FOLDER = Path(__file__).parent
@@ -93,6 +95,7 @@ def view_of(case: dict[str, Any]) -> View:
         if analysis is None
         else msgspec.convert(analysis, tuple[AnalyzerMessage, ...]),
         certificates=certified(case, world),
+        synced=synced(case),
         mesh_config=msgspec.convert(case.get("mesh_config", {}), MeshConfig),
         terminal=case.get("terminal", False),
         allow_idle=case.get("allow_idle", False),

@@ -16,7 +16,7 @@ from tests.diagnosis.makers import NOW, found, pod, service
 
 MESH = MeshConfig()
 SHOP = pod("web-1", "shop", ip="10.0.0.9")
-NO_ISTIOCTL = Unreadable("no istioctl on PATH")
+NO_ISTIOCTL = Unreadable("no istioctl on PATH", absent=True)
 EXCLUDE = "traffic.sidecar.istio.io/excludeInboundPorts"
 
 

@@ -10,7 +10,7 @@ from rollout.diagnosis.asking import guarded, one_check, strict
 from rollout.diagnosis.conclusion import outcome
 from rollout.diagnosis.diagnose import of_call
 from rollout.diagnosis.policy import dialled
-from rollout.diagnosis.question import OfPod, Pair, question
+from rollout.diagnosis.question import Pair, question
 from rollout.diagnosis.reading import Found
 from rollout.diagnosis.telling import Seen
 from rollout.errors import Outcome, UsageError
@@ -18,7 +18,6 @@ from rollout.model.diagnosis import Layer, LayerResult
 from rollout.model.finding import Severity, Status
 from rollout.model.istio import AuthorizationPolicy, DestinationRule, Mode, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, MutatingWebhookConfiguration, Object, Pod
-from rollout.ports import AnalyzerMessage
 from rollout.world.reads import Objects
 from rollout.world.world import Needs, Reading, World
 from tests.diagnosis.answers import (
@@ -26,7 +25,6 @@ from tests.diagnosis.answers import (
     MESH,
     NO_ISTIOCTL,
     layer,
-    ledger_name,
     of_pair,
     of_pod,
     pair,
@@ -290,22 +288,6 @@ def test_a_pod_without_ports() -> None:
     portless = pod(spec={"containers": [{"name": "istio-proxy", "args": ["proxy", "sidecar"]}]})
     lines = layer(of_pod(server=portless), Layer.POLICY).lines
     assert ("undeclared ports: PERMISSIVE, no policy decides; without a sidecar a call will work",) == lines
-
-
-def test_istioctl_about_these_objects() -> None:
-    """Messages about other pods are left out; those about policies stay."""
-    messages = (
-        AnalyzerMessage("IST0103", "Error", "Pod payments/ledger-1", "missing the Istio proxy"),
-        AnalyzerMessage("IST0103", "Error", "Pod payments/other-1", "missing the Istio proxy"),
-        AnalyzerMessage("IST0174", "Warning", "DestinationRule shop/rule", "unknown host"),
-        AnalyzerMessage("IST0118", "Info", "Service payments/ledger", "port name"),
-    )
-    diagnosis = of_pair(peers("STRICT"), analysis=messages)
-    result = layer(diagnosis, Layer.ANALYZE)
-    assert ["IST0103", "IST0174", "IST0118"] == [finding.field for finding in result.findings]
-    assert diagnosis.cause is Layer.ANALYZE
-    of_a_pod = of_call(OfPod(ledger_name()), found(servers=[pod()]), Seen(), MESH, messages, NOW)
-    assert 2 == len(layer(of_a_pod, Layer.ANALYZE).findings)
 
 
 def test_a_pair_of_the_same_pod() -> None:

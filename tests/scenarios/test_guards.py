@@ -36,8 +36,8 @@ GUARDED_BY = {
     "workloads-to-come": "caller-scaled-to-zero",
     "proxy-versions": "old-proxies",
 }
-#: Without a binary it is skipped everywhere; its cases in tests/checks hold it.
-WITHOUT_SCENARIO = {"istioctl-analyze"}
+#: Without a binary they are skipped everywhere; their cases in tests/checks hold them.
+WITHOUT_SCENARIO = {"istioctl-analyze", "proxies-in-sync"}
 
 
 def test_every_check_has_its_scenario() -> None:

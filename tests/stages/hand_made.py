@@ -40,6 +40,7 @@ USUAL: dict[type, Any] = {
     r.Before: Baseline(at=NOW, window=3600, sight=SIGHT), r.Observed: Observation(at=NOW, window=120, sight=SIGHT),
     r.Propagation: r.PropagationAnswer(updated=("orders-7d9-abc",)), r.Ownership: r.OwnershipAnswer(),
     r.ReferencedConfigMaps: (), r.Certificates: Unreadable("nothing here asks proxies"),
+    r.ProxyStatus: Unreadable("no istioctl on PATH", absent=True),
 }  # fmt: skip
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
+from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy, RolloutError
 from rollout.lab.prometheus import Prometheus
 from rollout.lab.promql import MemoryStorage
-from rollout.model.kubernetes import Deployment, Object, Pod, Resource
+from rollout.model.kubernetes import Deployment, Object, Pod, Ref, Resource
+from rollout.model.synchronization import Difference, ProxySync
 from rollout.ports import AnalyzerMessage, Answer, Identity, Metrics, RangeAnswer, Right, Sample, Series
 
 T = TypeVar("T", bound=Object)
@@ -154,11 +155,19 @@ class FakeCluster:
 
 
 class NoAnalyzer:
-    """istioctl without findings."""
+    """istioctl without findings, that cannot reach an istiod."""
 
-    def analyze(self, namespace: str) -> tuple[AnalyzerMessage, ...]:
+    def analyze(self, namespaces: Collection[str]) -> dict[str, tuple[AnalyzerMessage, ...]]:
         """None."""
-        return ()
+        return dict.fromkeys(namespaces, ())
+
+    def proxy_status(self) -> tuple[ProxySync, ...]:
+        """It fails."""
+        raise RolloutError("istioctl reaches no istiod")
+
+    def differences(self, pod: Ref) -> tuple[Difference, ...]:
+        """It fails."""
+        raise RolloutError("istioctl reaches no istiod")
 
 
 def pod(name: str = "orders-7d9-abc", namespace: str = "production", **changes: Any) -> Pod:

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.errors import Conflict, Forbidden, NotFound, Outcome, Rejected, RolloutError, Unauthorized, Unreachable
+from rollout.errors import Conflict, Forbidden, NotFound, Outcome, Rejected, Unauthorized, Unreachable
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.judgement import Baseline, Observation
 from rollout.model.kubernetes import APIService, ConfigMap, Deployment, Ingress, Metadata, Pod, Ref
 from rollout.model.traffic import Family, Party
-from rollout.ports import AnalyzerMessage, Right
+from rollout.ports import Right
 from rollout.record.change import Change, Policy
 from rollout.world.bodies import body_of
 from rollout.world.collector import collect
@@ -171,18 +171,6 @@ def test_config_maps_that_are_gone_or_not_permitted_are_left_out() -> None:
     assert _answer(ReferencedConfigMaps(("web/settings",)), cluster) == ()
     cluster.refuse["configmaps"] = Unreachable("timeout")
     assert isinstance(_answer(ReferencedConfigMaps(("web/settings",)), cluster), Unreadable)
-
-
-def test_a_missing_istioctl_is_an_answer() -> None:
-    """With its sentence."""
-
-    class Missing:
-        def analyze(self, namespace: str) -> tuple[AnalyzerMessage, ...]:
-            raise RolloutError("there is no istioctl")
-
-    read = Analysis("production")
-    value = collect([read], FakeCluster(), LabMetrics(), Missing(), World(), NOW)[read].value
-    assert value.reason == "there is no istioctl"
 
 
 def _sighted(*pods: tuple[str, str], metric: str = "envoy_server_uptime") -> LabMetrics:
