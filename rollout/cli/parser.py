@@ -32,6 +32,14 @@ class Wrong(SystemExit):
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """What a command does not know is answered with that command's help, not with the whole tool's."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = " ".join(part for part in (_NAME, getattr(found, "command", "")) if part)
+            self._refuse(f"`{command}` knows no {' '.join(unknown)}", f"{command} --help")
+        return found
+
     def error(self, message: str) -> NoReturn:
         """One sentence and the next command, as for every other error; exit 2."""
         following = f"{self.prog} --help"
@@ -46,6 +54,9 @@ class _Parser(argparse.ArgumentParser):
             kind = name if name.startswith("-") else name.lower()
             message = f"there is no {kind} {wrong[2]!r}; {guess}"
             following = f"{self.prog} {near[0]} --help" if near and self.prog == _NAME else following
+        self._refuse(message, following)
+
+    def _refuse(self, message: str, following: str) -> NoReturn:
         self._print_message(f"rollout: {message}\n    next    {following}\n", sys.stderr)
         raise Wrong(UsageError(message, next=following))
 

@@ -260,6 +260,7 @@ def test_a_kubeconfig_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("argv", "lines"),
     [
+        (["rollback", "x", "--yes"], ["`rollout rollback` knows no --yes", "rollout rollback --help"]),
         (["migrat", "x"], ["there is no command 'migrat'; did you mean migrate?", "rollout migrate --help"]),
         (["plan", "x", "--until", "chekcing"],
          ["there is no --until 'chekcing'; did you mean checking?", "rollout plan --help"]),
