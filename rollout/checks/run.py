@@ -26,9 +26,14 @@ class Answer(msgspec.Struct, frozen=True):
     status: Status | None = None
 
 
-def reads(states: Collection[State] | None = None) -> tuple[type[Object], ...]:
-    """The kinds that the checks of these states read (None: of all states), each once, by name."""
-    kinds = {kind for check in _of(states) for kind in check.reads if issubclass(kind, Object)}
+def ids() -> frozenset[str]:
+    """Of all checks."""
+    return frozenset(check.meta.id for check in checks())
+
+
+def reads(states: Collection[State] | None = None, only: Collection[str] | None = None) -> tuple[type[Object], ...]:
+    """The kinds that the checks of these states and ids read (None: of all), each once, by name."""
+    kinds = {kind for check in _of(states, only) for kind in check.reads if issubclass(kind, Object)}
     return tuple(sorted(kinds, key=lambda kind: kind.__name__))
 
 
@@ -38,14 +43,15 @@ def run_checks(
     waivers: Iterable[Waiver],
     exemptions: Iterable[Exemption],
     now: datetime,
+    only: Collection[str] | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Every check of these states (None: of all) against the view.
+    """Every check of these states and ids (None: of all) against the view.
 
     Raises:
         Needs: a declared kind was never read; read it and ask again.
     """
     accepted, exempted = tuple(waivers), tuple(exemptions)
-    return tuple(_result(check, view, accepted, exempted, now) for check in _of(states))
+    return tuple(_result(check, view, accepted, exempted, now) for check in _of(states, only))
 
 
 def ask(check: Check, view: View) -> Answer:
@@ -73,8 +79,9 @@ def _answer(check: Check, view: View) -> Answer:
     return view.remembered(check.meta.id, lambda: ask(check, view))
 
 
-def _of(states: Collection[State] | None) -> Iterable[Check]:
-    return (check for check in checks() if states is None or check.meta.state in states)
+def _of(states: Collection[State] | None, only: Collection[str] | None = None) -> Iterable[Check]:
+    chosen = (check for check in checks() if states is None or check.meta.state in states)
+    return (check for check in chosen if only is None or check.meta.id in only)
 
 
 def _named(finding: Finding, check: Check) -> Finding:

@@ -100,11 +100,7 @@ def _excused(pod: Pod, cordoned: frozenset[str], now: datetime) -> bool:
     born = pod.metadata.creation_timestamp
     if born is not None and now - born < START_UP:
         return True
-    since = max(
-        (c.last_transition_time for c in pod.status.conditions if c.type == "Ready" and c.last_transition_time),
-        default=None,
-    )
-    return since is not None and now - since < UNREADY
+    return pod.turned is not None and now - pod.turned < UNREADY
 
 
 def _restarts(known: WorkloadBaseline, pods: Sequence[Pod]) -> Iterator[Signal]:

@@ -38,7 +38,8 @@ def title(run: Run, end: Outcome) -> str:
     """`ROLLED BACK`, `ENFORCED, 2 EXCEPTIONS`."""
     if end is Outcome.EXCEPTIONS:
         number = len(run.spec.waivers) + len(run.spec.exemptions)
-        return f"ENFORCED, {number} EXCEPTION{'' if number == 1 else 'S'}"
+        if number:
+            return f"ENFORCED, {number} EXCEPTION{'' if number == 1 else 'S'}"
     return end.label.replace("_", " ").upper()
 
 

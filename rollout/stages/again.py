@@ -26,6 +26,7 @@ from rollout.model.judgement import Observation, Signal, Verdict
 from rollout.model.kubernetes import Pod, Service
 from rollout.model.traffic import Party
 from rollout.record.run import Run
+from rollout.stages.rechecked import rechecked
 from rollout.world.reads import Objects, Observed
 from rollout.world.world import KindUnreadable, Unreadable, World
 
@@ -38,10 +39,11 @@ SHOWN = 3
 
 
 class Again(msgspec.Struct, frozen=True):
-    """What was found: harm to edges of the baseline, and the rest that the end's sentence tells."""
+    """What was found: harm, pods that accept plaintext, and the rest that the end's sentence tells."""
 
     harm: tuple[Signal, ...] = ()
     beside: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -86,6 +88,8 @@ def _asked(run: Run, world: World, since: datetime, span: timedelta, *, over: bo
     if run.baseline is None:
         return Again()
     harm, beside = _rules(run, world)
+    checks = rechecked(run, world, since, over=over)
+    harm += checks.harm
     answers: list[Observation | Unreadable] = [world.get(question) for question in questions]
     seen = [answer for answer in answers if isinstance(answer, Observation)]
     for observation in reversed(seen):
@@ -94,7 +98,8 @@ def _asked(run: Run, world: World, since: datetime, span: timedelta, *, over: bo
     if over:
         beside += _unproven(run, answers)
         beside += reset_beside(run.baseline, seen[0]) if seen else ()
-    return Again(tuple(harm), tuple(beside))
+        beside += checks.beside
+    return Again(tuple(harm), tuple(beside), checks.open)
 
 
 def _unproven(run: Run, answers: list[Observation | Unreadable]) -> list[str]:

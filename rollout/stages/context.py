@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -119,9 +120,14 @@ def flipped(run: Run, world: World) -> World:
 
 
 def checked(
-    run: Run, world: World, now: datetime, states: set[State] | None, evidence: Evidence | None = None
+    run: Run,
+    world: World,
+    now: datetime,
+    states: set[State] | None,
+    evidence: Evidence | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Run the checks of these states on the world as it is and as it would be after the flip."""
+    """Run the checks of these states and ids (None: all) on the world as it is and as it would be after the flip."""
     analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
     told = world.readings.get(Certificates(run.spec.namespace))
     status = world.readings.get(ProxyStatus())
@@ -138,7 +144,7 @@ def checked(
         terminal=run.spec.terminal,
         allow_idle=run.spec.allow_idle,
     )
-    return run_checks(view, states, run.spec.waivers, run.spec.exemptions, now)
+    return run_checks(view, states, run.spec.waivers, run.spec.exemptions, now, only)
 
 
 def stuck(run: Run) -> str:

@@ -11,7 +11,7 @@ from rollout.record.run import Run, Write
 from rollout.record.state import State
 from rollout.stages.arguments import Strict
 from rollout.stages.context import arguments, refusal, stuck
-from rollout.stages.gate import gate
+from rollout.stages.gate import Passed, gate
 from rollout.stages.guard import unguarded
 from rollout.stages.judging import earlier, tick
 from rollout.stages.length import too_long
@@ -30,7 +30,7 @@ def decide(run: Run, world: World, now: datetime) -> Step:
     if why := stuck(run) or too_long(run, now) or _unguarded(args, run, world, now):
         return Move(State.BLOCKED, why, Outcome.BLOCKED)
     passed = gate(args, run, world, now)
-    if isinstance(passed, Move):
+    if not isinstance(passed, Passed):
         return passed
     if run.baseline != passed.baseline:
         return Learn(passed.facts)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
+from rollout.checks.words import many, some
 from rollout.errors import Outcome
 from rollout.model.finding import CheckResult
 from rollout.model.judgement import Baseline
@@ -17,8 +18,9 @@ from rollout.record.events import Baselined, Checked
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import ConfirmMtls, Strict
-from rollout.stages.context import arguments, checked, deciding, everything, flip_change, refusal
-from rollout.stages.step import Move
+from rollout.stages.context import arguments, checked, deciding, everything, flip_change, proxies, refusal
+from rollout.stages.proof import POLL, concerned
+from rollout.stages.step import Move, Wait
 from rollout.stages.verifying import blocked
 from rollout.world.evidence import settle
 from rollout.world.reads import Before, DryRun, Objects, Traffic
@@ -26,6 +28,8 @@ from rollout.world.world import Unreadable, World
 
 #: How far the evidence since `confirming` overlaps with it, in seconds: more than two scrapes of any interval.
 OVERLAP = 600.0
+#: How long the first sample of a new proxy is waited for: discovery takes a minute or two, then comes a scrape.
+SCRAPED = timedelta(minutes=5)
 #: What a plan says of dry runs of an object that would have to be created first.
 UNPROVEN = "server dry run: not proven, because the policy is not there yet"
 
@@ -39,8 +43,11 @@ class Passed(msgspec.Struct, frozen=True):
     facts: tuple[Checked | Baselined, ...]
 
 
-def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
+def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move | Wait:
     """Everything that must be true at the moment of the flip, on answers at most `args.world` old.
+
+    A proxy that is Ready and was not scraped yet is waited for: a counter without a value before the flip cannot be
+    seen to move, so its proof could never come.
 
     Raises:
         Needs: an answer is missing or too old.
@@ -70,6 +77,8 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
         move = blocked(results, (shown,))
         assert isinstance(move, Move)
         return move
+    if unseen := _unscraped(run, world, change, baseline, now):
+        return unseen
     permit = Permit(
         at=now,
         resource_version=policy.metadata.resource_version,
@@ -80,6 +89,17 @@ def gate(args: Strict, run: Run, world: World, now: datetime) -> Passed | Move:
         undo_proof=UNPROVEN if not dry_runs else "server dry run: both accepted",
     )
     return Passed(change, permit, baseline, (shown, Baselined(t=now, baseline=baseline)))
+
+
+def _unscraped(run: Run, world: World, change: Change, baseline: Baseline, now: datetime) -> Move | Wait | None:
+    ready = {pod.name for pod in proxies(run, world, before=now)} & concerned(run, world, change)
+    names = sorted(ready - set(baseline.sight.seen))
+    if not names or run.spec.plan:
+        return None
+    why = f"Ready and not scraped yet: {many(len(names), 'proxy', 'proxies')}, {some(names)}"
+    if now < run.entered + SCRAPED:
+        return Wait(now + POLL, why)
+    return Move(State.BLOCKED, f"{why}; limit {SCRAPED}, and none of them could prove the flip", Outcome.CANNOT_SEE)
 
 
 def _pending(run: Run, world: World, change: Change) -> bool:

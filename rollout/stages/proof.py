@@ -33,7 +33,8 @@ def proven_by_proxies(
     """A good proof, a bad one (rejected, or the budget is over), or a wait for the next look.
 
     Counts the proxies that were Ready at the write and still live: one that started later has the new policy from
-    its first config.
+    its first config. One that became Ready just before or after it, and was not scraped until then, has no counter to
+    be compared with, and is left to the judge.
 
     `untouched_since` is for a way back that overtook the flip: a proxy that took no listener update at all since then
     never had STRICT, and identical content moves no counter (facts: observed.md b). It counts once `SETTLED` is over,
@@ -42,7 +43,7 @@ def proven_by_proxies(
     question = Propagation(run.spec.namespace, written, run.spec.metrics_match)
     world.need(question, Objects(Pod), since=max(written, now - POLL + timedelta(seconds=1)))
     world.need(Objects(PeerAuthentication), since=written)
-    wanted = {pod.name for pod in proxies(run, world, before=written)} & _concerned(run, world, change)
+    wanted = {pod.name for pod in proxies(run, world, before=written)} & concerned(run, world, change)
     answer: PropagationAnswer | Unreadable = world.get(question)
     took = f"{(now - written).total_seconds():.0f}s"
     if isinstance(answer, Unreadable):
@@ -51,6 +52,7 @@ def proven_by_proxies(
         if rejected := sorted(wanted & set(answer.rejected)):
             detail = f"{len(rejected)} proxies rejected the config: {', '.join(rejected[:5])}"
             return Proven(t=now, of=kind, ok=False, detail=detail)
+        wanted -= _unprovable(run, world, answer, written)
         left = wanted - set(answer.updated)
         if left and untouched_since is not None and now >= written + SETTLED:
             left -= _untouched(run, world, untouched_since, now)
@@ -62,7 +64,13 @@ def proven_by_proxies(
     return Wait(min(now + POLL, written + budget), detail)
 
 
-def _concerned(run: Run, world: World, change: Change) -> set[str]:
+def _unprovable(run: Run, world: World, answer: PropagationAnswer, written: datetime) -> set[str]:
+    """Without a sample from before the write, because they were not Ready, or not for long enough to be scraped."""
+    young = {p.name for p in proxies(run, world) if p.turned is not None and p.turned > written - SETTLED}
+    return young & set(answer.new)
+
+
+def concerned(run: Run, world: World, change: Change) -> set[str]:
     """The pods whose listener the change moves: identical content moves no counter (facts: observed.md b)."""
     here, there = modes(run, world.after(change)), modes(run, world.after(change.inverse))
     return {pod for pod, port in here.keys() | there.keys() if here.get((pod, port)) != there.get((pod, port))}

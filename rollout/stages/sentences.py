@@ -16,7 +16,8 @@ def end(run: Run) -> End:
         case State.ENFORCED:
             outcome = _outcome(run, Outcome.ENFORCED)
             since = f" since {flip.done:%H:%M:%S}" if flip and flip.done else ""
-            return End(outcome, f"{name} refuses plaintext{since}; {run.why}", f"rollout plan {name}")
+            true = "is STRICT" if outcome is Outcome.EXCEPTIONS else "refuses plaintext"
+            return End(outcome, f"{name} {true}{since}; {run.why}", f"rollout plan {name}")
         case State.ROLLED_BACK:
             undone = max((w.undone for w in run.writes if w.undone), default=None)
             before = next((w.change.before.mode for w in run.writes if w.undone and w.change.before), None)

@@ -6,8 +6,9 @@ from datetime import datetime
 
 import msgspec
 
+from rollout.checks.words import many, some
 from rollout.errors import Outcome
-from rollout.model.finding import CheckResult
+from rollout.model.finding import CheckResult, Severity, Status
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.ports import Right
 from rollout.record.change import Change
@@ -119,13 +120,27 @@ def strict_already(run: Run, world: World) -> bool:
 
 
 def unchanged(run: Run, world: World, shown: Checked) -> Step:
-    """STRICT already: nothing to write; but a STRICT of ours that was never watched to the end is no success."""
+    """STRICT already: nothing to write, and what a check refuses is a warning, for no flip can break it any more.
+
+    But a STRICT of ours that was never watched to the end is no success, and a pod without the sidecar is an exception.
+    """
     policy = deciding(run, world)
     ours = policy is not None and policy.mode is Mode.STRICT and "rollout" in managers(policy)[:1]
     if ours and not run.spec.enforced_before:
         why = f"{policy.ref} is STRICT by rollout, but no record says that it was watched to the end" if policy else ""
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
-    return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(shown,))
+    bare = [str(f.ref) for r in shown.results if r.check == "injection" for f in r.findings if f.blocks]
+    warned = msgspec.structs.replace(shown, results=tuple(_warned(result) for result in shown.results))
+    if bare:
+        why = f"STRICT already; without the sidecar, and accepting plaintext: {many(len(bare), 'pod')}, {some(bare)}"
+        return Move(State.ENFORCED, why, Outcome.EXCEPTIONS, facts=(warned,))
+    return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(warned,))
+
+
+def _warned(result: CheckResult) -> CheckResult:
+    findings = tuple(msgspec.structs.replace(f, severity=Severity.WARNING) if f.blocks else f for f in result.findings)
+    status = Status.WARNING if result.status is Status.FAILED else result.status
+    return msgspec.structs.replace(result, findings=findings, status=status)
 
 
 def foreign(run: Run, world: World) -> str:

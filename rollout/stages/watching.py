@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from rollout.checks.words import many, some
 from rollout.errors import Outcome
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Pod
@@ -17,9 +18,9 @@ from rollout.stages.again import at_the_end, on_the_way
 from rollout.stages.arguments import Watch
 from rollout.stages.context import arguments, modes, refusal
 from rollout.stages.judging import tick, wanted
-from rollout.stages.step import Move, Step, Wait
+from rollout.stages.step import Learn, Move, Step, Wait
 from rollout.world.reads import DryRun, Objects
-from rollout.world.world import World
+from rollout.world.world import KindUnreadable, World
 
 UNDO_AGAIN = timedelta(minutes=5)
 
@@ -36,6 +37,8 @@ def decide(run: Run, world: World, now: datetime) -> Step:
         # Between two ticks, because a long window must not stand in for a tick's.
         found = on_the_way(run, world, now)
         return Move(State.ROLLING_BACK, found.sentence, signals=found.harm) if found.harm else step
+    if isinstance(step, Learn) and (why := _loosened(run, world)):
+        return Move(State.OVERRIDDEN, why, Outcome.OVERRIDDEN, facts=step.facts)
     return msgspec.structs.replace(step, facts=(*_undo_proof(run, world, now), *step.facts))
 
 
@@ -60,9 +63,12 @@ def _loosened(run: Run, world: World) -> str:
     """A port that somebody opened since the flip; those that an exemption names were open before."""
     if any(f.waived.startswith("exempt") for r in run.checks for f in r.findings):
         return ""
-    found = modes(run, world).items()
-    loose = sorted(f"{pod}:{port}" if port else pod for (pod, port), mode in found if mode is not Mode.STRICT)
-    return f"{len(loose)} ports are not STRICT any more, by another policy: {', '.join(loose[:3])}" if loose else ""
+    try:
+        found = modes(run, world).items()
+    except KindUnreadable:
+        return ""  # the judge says that nothing can be seen
+    loose = sorted({pod for (pod, _), mode in found if mode is not Mode.STRICT})
+    return f"not STRICT any more, by another policy: {many(len(loose), 'pod')}, {some(loose)}" if loose else ""
 
 
 def _over(run: Run, world: World) -> Step:
@@ -74,6 +80,9 @@ def _over(run: Run, world: World) -> Step:
     more = "".join(f"; {said}" for said in found.beside)
     if not run.watch.traffic:
         return Move(State.ENFORCED, f"watched to the end; there was no traffic to judge{more}", Outcome.UNOBSERVED)
+    if found.open:
+        came = f"without the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
+        return Move(State.ENFORCED, f"watched to the end; {came}{more}", Outcome.EXCEPTIONS)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
     if exempt:
         return Move(State.ENFORCED, f"watched to the end; {len(exempt)} exceptions{more}", Outcome.EXCEPTIONS)

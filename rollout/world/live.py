@@ -206,6 +206,7 @@ def _proof(read: Propagation, now: Table, then: Table, sight: Sight, sources: So
         ),
         draining=tuple(name for name in names if here[Counter.DRAINING].get(name, 0) > 0),
         unseen=tuple(name for name in names if name not in here[Counter.TAKEN] or name in sight.missing),
+        new=tuple(name for name in names if name not in before[Counter.TAKEN]),
         newest=sight.newest,
         query=queries.listeners(Scope((read.namespace,), read.match), Counter.TAKEN),
     )

@@ -167,11 +167,12 @@ class BesideAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PropagationAnswer(msgspec.Struct, frozen=True):
-    """Per proxy (pod name): took an update, rejected one, is draining; `unseen` had no sample."""
+    """Per proxy (pod name): took an update, rejected one, is draining; no sample now (`unseen`), none then (`new`)."""
 
     updated: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     draining: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
     newest: datetime | None = None
     query: str = ""

@@ -178,6 +178,12 @@ class Pod(Object, frozen=True):
         """The Ready condition is True."""
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
+    @property
+    def turned(self) -> datetime | None:
+        """When it became Ready, or stopped being so; None where nothing says it."""
+        times = (c.last_transition_time for c in self.status.conditions if c.type == "Ready")
+        return max((time for time in times if time is not None), default=None)
+
 
 class PodTemplate(Value, frozen=True):
     """spec.template of a workload."""
