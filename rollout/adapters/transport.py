@@ -15,6 +15,7 @@ import msgspec
 import rollout
 from rollout.adapters.failures import Ask, failure, silence
 from rollout.adapters.kubeconfig import Access
+from rollout.adapters.stream import Stream
 from rollout.errors import UsageError
 
 #: Seconds to connect, and to wait for bytes.
@@ -125,6 +126,29 @@ class Transport:
         except (HTTPError, OSError) as error:
             raise silence(ask, error, timeout=_late(error)) from error
         return reply
+
+    def stream(self, path: str, query: Query, *, quiet: float = READ) -> Stream:
+        """An answer that is read while it comes; `quiet`: seconds without a byte.
+
+        Raises:
+            ClusterError: it is not 2xx, or there was none.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        ask = Ask("GET", path, self.server, self.context)
+        try:
+            response = self._client.request(
+                "get", path, query_params=list(query), header_params={"Accept": "*/*", **self._headers},
+                serialize=False, _request_timeout=(CONNECT, quiet),
+            )  # fmt: skip
+        except ApiException as error:
+            if not error.status:
+                raise silence(ask, error) from error
+            raise failure(ask, error.status, dict(error.headers or {}), error.body) from error
+        except (HTTPError, OSError) as error:
+            raise silence(ask, error, timeout=_late(error)) from error
+        return Stream(response, ask)
 
     @property
     def configuration(self) -> Any:

@@ -22,6 +22,7 @@ from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.adapters.lease import KubernetesLease
 from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.mirror import state_folder
+from rollout.adapters.probes import ProbesHere
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.proxies import PilotAgents
 from rollout.adapters.signals import Interrupted, Stopper
@@ -57,6 +58,7 @@ class Ports(msgspec.Struct):
     istio: str
     proxies: PilotAgents
     levels: LevelsOnDisk
+    probes: ProbesHere
     lab: Any = None
     closing: ExitStack | None = None
 
@@ -90,6 +92,11 @@ class Ports(msgspec.Struct):
     def insisted(self) -> bool:
         """A human pressed twice."""
         return self.stopper.presses > 1
+
+    @property
+    def user(self) -> str:
+        """Who types, on this machine."""
+        return me()
 
     @property
     def origin(self) -> Origin:
@@ -168,7 +175,8 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     stack.callback(cluster.close)
     proxies = pilot_agents(cluster, () if lab else istioctl_argv(args.istioctl, kubeconfig, context))
     passing = lab is not None and not isinstance(lab, Running)  # it ends with us: nobody could put anything back
-    levels = LevelsOnDisk(Path(folder) if passing else state_folder().parent, identity.server)
+    here = Path(folder) if passing else state_folder().parent
+    levels = LevelsOnDisk(here, identity.server)
     undo_left(levels, proxies)
     return Ports(
         cluster=cluster,
@@ -183,6 +191,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         istio=istio,
         proxies=proxies,
         levels=levels,
+        probes=ProbesHere(here),
         lab=lab,
         closing=stack,
     )
