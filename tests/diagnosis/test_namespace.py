@@ -99,7 +99,7 @@ def test_the_end_when_everything_passes() -> None:
     assert outcome(diagnosis) is Outcome.DONE
     skipped = conclude("a to b", ok(Status.OK, Status.SKIPPED))
     assert "a to b: mutual TLS works here, all layers pass (skipped: peer-authentication)" == skipped.sentence
-    assert [1, 2, 3, 4, 5, 6] == [number(which) for which in Layer]
+    assert [1, 2, 3, 4, 5, 6, 7] == [number(which) for which in Layer]
 
 
 def test_a_cause_without_evidence() -> None:
