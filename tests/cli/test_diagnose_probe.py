@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from rollout.diagnosis.probe_pod import LABELS
 from rollout.lab.api import Effect, Fault
 from rollout.lab.lab import Lab
 from rollout.lab.scenario import SHIPPED
+from tests.cli.conftest import Terminal
 
 Json = dict[str, Any]
 PAIR = ("--from", "web-0.production", "--to", "orders.production:8080")
@@ -263,6 +264,21 @@ def test_nobody_is_there_to_be_asked(lab: Lab, asked: list[str], capsys: pytest.
     """A pair and a yes are needed."""
     assert 2 == main(["diagnose", *asked, "--lab", lab.api_url])
     assert "a test call needs its two ends" in (err := capsys.readouterr().err) or "nobody is there" in err
+
+
+@pytest.mark.parametrize(("answer", "code", "made"), [(b"no\n", 2, 0), (b"\n", 2, 0), (b"yes\n", 0, 1)])
+def test_a_person_is_asked(
+    lab: Lab, terminal: Callable[..., Terminal], tmp_path: Path, answer: bytes, code: int, made: int
+) -> None:
+    """At a terminal, after it was said what is going to be done."""
+    before = len(lab.store.writes)
+    shown = terminal(100, 100)
+    os.write(shown.master, answer)
+    assert code == shown.run("diagnose", *PAIR, "--probe", "--lab", lab.api_url, state=tmp_path)
+    text = " ".join(" ".join(shown.seen()).split())
+    assert "it is deleted afterwards in every case" in text
+    assert "Type 'yes' to go on:" in text
+    assert made == len([w for w in lab.store.writes[before:] if (w.resource, w.verb) == ("pods", "create")])
 
 
 def test_a_pod_by_its_address(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
