@@ -1,12 +1,12 @@
 """Logs of several pods as they are written: each line once, whatever the API server does to the streams.
 
-A thread per pod reads; whoever started them hears of each line on that thread, and ends them all. What a stream left
-out is read at the end by a request that does not follow.
+Where a log stands at first is told by its newest line, so no clock but the nodes' counts. A thread per pod reads;
+whoever started them hears of each line on that thread, and ends them all. What a stream left out is read at the end by
+a request that does not follow.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +26,7 @@ QUIET = 30.0
 #: Seconds between two tries, and the longest pause.
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
 _FOLLOW = ("follow", "true")
+_NONE = -1
 _STAMP = re.compile(r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<rest>\d{1,9})\d*)?(?P<zone>Z|[+-]\d\d:\d\d) ")
 
 Open = Callable[[Ref, Sequence[tuple[str, str]], float], Stream]
@@ -38,20 +39,22 @@ class Follower:
     Args:
         open_: asks for a pod's log with this query, and waits for a byte so long; each line behind its time.
         heard: gets each line with its time, on a reader's thread.
-        elapsed: seconds since the following began.
         pause: seconds before a stream that ended is opened anew.
     """
 
-    def __init__(self, open_: Open, heard: Heard, elapsed: Callable[[], float], *, pause: float = PAUSE) -> None:
+    def __init__(self, open_: Open, heard: Heard, *, pause: float = PAUSE) -> None:
         """Read nothing yet."""
-        self._open, self._heard, self._elapsed, self._pause = open_, heard, elapsed, pause
+        self._open, self._heard, self._pause = open_, heard, pause
         self._places: dict[Ref, _Place] = {}
         self._over = threading.Event()
 
     def start(self, pods: Iterable[Ref]) -> None:
-        """Follow these, each on a thread that does not keep the process from its end."""
+        """Follow these from now on, each on a thread that does not keep the process from its end."""
         for pod in pods:
-            place = self._places[pod] = _Place()
+            self._places[pod] = _Place()
+            with suppress(RolloutError):  # the rest tells, if it lasts
+                self._places[pod].behind(self._newest(pod))
+        for pod, place in self._places.items():
             threading.Thread(target=self._follow, args=(pod, place), name=f"log of {pod}", daemon=True).start()
 
     def stop(self) -> None:
@@ -69,7 +72,7 @@ class Follower:
         place = self._places[pod]
         with place.lock:
             turn = place.turn()
-            query = [*place.since(self._elapsed()), ("limitBytes", str(REST))]
+            query = [*place.since(), ("limitBytes", str(REST))]
         stream, size = self._open(pod, query, QUIET * 2), 0
         try:
             for line, length in _lines(stream):
@@ -78,6 +81,14 @@ class Follower:
         finally:
             stream.close()
         return size < REST - LONGEST
+
+    def _newest(self, pod: Ref) -> int:
+        """The time of a log's last line; -1 where there is none."""
+        stream = self._open(pod, [("tailLines", "1")], QUIET)
+        try:
+            return max((at for line, _ in _lines(stream) if (at := _stamped(line)[0]) is not None), default=_NONE)
+        finally:
+            stream.close()
 
     def _follow(self, pod: Ref, place: _Place) -> None:
         pause = self._pause
@@ -96,7 +107,7 @@ class Follower:
         """One stream, to its end; True where a new line came."""
         with place.lock:
             turn, before = place.turn(), place.lines
-            query = [*place.since(self._elapsed()), _FOLLOW]
+            query = [*place.since(), _FOLLOW]
         stream = self._open(pod, query, QUIET)
         if place.enter(turn, stream):
             try:
@@ -117,11 +128,16 @@ class _Place:
         self.lock = threading.Lock()
         self.lines = 0
         self._turn = 0
-        self._newest, self._same = 0, 0
+        self._before: int | None = None
+        self._newest, self._same = _NONE, 0
         self._at = datetime.fromtimestamp(0, UTC)
         self._cursor = 0
         self._skip: int | None = None
         self._stream: Stream | None = None
+
+    def behind(self, newest: int) -> None:
+        """What is not younger than this is not ours."""
+        self._before = self._newest = newest
 
     def turn(self) -> int:
         """Whoever reads now; who read before is not heard any more. To be asked under the lock."""
@@ -130,10 +146,10 @@ class _Place:
         self._skip = self._same if self.lines else None
         return self._turn
 
-    def since(self, elapsed: float) -> list[tuple[str, str]]:
+    def since(self) -> list[tuple[str, str]]:
         """From where the log goes on: the API counts whole seconds, so that what was heard comes again."""
-        if not self.lines:
-            return [("sinceSeconds", str(math.ceil(elapsed) + 1))]
+        if self._newest == _NONE:
+            return [] if self._before is not None else [("sinceSeconds", "1")]
         whole = datetime.fromtimestamp(self._newest // 10**9, UTC)
         return [("sinceTime", f"{whole:%Y-%m-%dT%H:%M:%SZ}")]
 
@@ -172,6 +188,8 @@ class _Place:
 
     def _repeated(self, when: int) -> bool:
         """Of a stream that goes on where another ended: lines up to the newest time are those that were heard."""
+        if self._before not in (None, _NONE) and when <= self._before:
+            return True
         if self._skip is None:
             return False
         if when == self._newest and self._skip:

@@ -6,7 +6,6 @@ import difflib
 import json
 import signal
 import sys
-from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +39,7 @@ def diagnose(args: Any) -> int:
         return _log(args)
     asked = question(args.target, args.source, args.to, method=args.method, path=args.path)
     seconds, probe = _seconds(args), wanted(args, asked)
-    with ports(args) as p, p.stopper if seconds is not None or probe is not None else nullcontext():
+    with ports(args) as p:
         found = diagnosed(asked, p, seconds, probe, quiet=args.output == "json")
         stopped = p.stopper.asked
         where = f"context {p.identity.context or 'in-cluster'}" + (f" · Istio {p.istio}" if p.istio else "")
@@ -60,7 +59,7 @@ def diagnosed(
 
     Args:
         asked: the question.
-        p: the ports; where something is to be put back, their stopper hears.
+        p: the ports.
         seconds: for so long the proxies write debug lines; None: not at all.
         probe: a test call, of a pair.
         quiet: show nothing of the logs while they come.
@@ -79,7 +78,7 @@ def diagnosed(
         if attempt is not None:
             tried.append(attempt())
 
-    told = seen(proxies(pods), p, seconds, meanwhile=meanwhile, quiet=quiet)
+    told = seen(proxies(pods), p, seconds, meanwhile=meanwhile if attempt is not None else None, quiet=quiet)
     return of_call(asked, found, told, p.mesh, _analysis(p, namespace), now, next(iter(tried), None))
 
 
@@ -87,7 +86,7 @@ def _of_namespace(asked: OfNamespace, p: Ports, seconds: float | None, now: date
     sweep(p, (asked.namespace,))
     world = _whole(asked.namespace, p, now)
     pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
-    told = seen(proxies(pods), p, seconds, meanwhile=lambda: None, quiet=quiet)
+    told = seen(proxies(pods), p, seconds, quiet=quiet)
     return of_namespace(asked, world, told, p.mesh, world.get(Analysis(asked.namespace)), now)
 
 
@@ -133,8 +132,8 @@ def _exists(namespace: str, p: Ports) -> None:
 
 def _log(args: Any) -> int:
     """Recognise patterns in what is piped in: `kubectl logs POD -c istio-proxy | rollout diagnose -`."""
-    if args.source or args.to:
-        raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to")
+    if args.source or args.to or args.probe:
+        raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to, --probe")
     if sys.stdin.isatty():
         raise UsageError(
             "nothing is piped in", next="kubectl logs POD -n NAMESPACE -c istio-proxy | rollout diagnose -"

@@ -44,20 +44,15 @@ class Listening:
     def __init__(self, pods: Sequence[Ref], p: Ports, *, quiet: bool) -> None:
         """Read nothing yet."""
         self._clock, self._quiet = p.clock, quiet
-        self._begun = p.clock.now()
         self._counted = {pod: Recogniser() for pod in pods}
         self._fresh: queue.SimpleQueue[tuple[Ref, datetime, str]] = queue.SimpleQueue()
         self._follower = Follower(
             lambda pod, query, wait: p.cluster.follow(pod.namespace, pod.name, CONTAINER, query, wait),
             self._heard,
-            self._elapsed,
         )
 
-    def _elapsed(self) -> float:
-        return (self._clock.now() - self._begun).total_seconds()
-
     def start(self) -> None:
-        """Begin to read."""
+        """Read from here on."""
         self._follower.start(self._counted)
 
     def follow(self, until: datetime) -> None:

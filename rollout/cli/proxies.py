@@ -15,10 +15,12 @@ from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.proxies import PilotAgents
 from rollout.checks.words import many
 from rollout.cli.following import Listening
+from rollout.cli.screen import style
 from rollout.diagnosis.levels import LOGGERS, RAISED, finish, raised
 from rollout.diagnosis.telling import Seen, ask_proxies
 from rollout.errors import RolloutError
 from rollout.model.kubernetes import Pod, Ref
+from rollout.report.layout import wrap
 
 if TYPE_CHECKING:
     from rollout.cli.wiring import Ports
@@ -55,20 +57,34 @@ def undo_left(levels: LevelsOnDisk, proxies: PilotAgents) -> None:
 
 
 def seen(
-    pods: Sequence[Pod], p: Ports, seconds: float | None, *, meanwhile: Callable[[], None], quiet: bool = False
+    pods: Sequence[Pod],
+    p: Ports,
+    seconds: float | None,
+    *,
+    meanwhile: Callable[[], None] | None = None,
+    quiet: bool = False,
 ) -> Seen:
     """What the proxies of these pods tell; with `seconds`, their debug logs of so long, too.
 
     Args:
         pods: those with a proxy.
-        p: the ports; their stopper hears.
+        p: the ports.
         seconds: None where nobody asked for logs.
-        meanwhile: what else is to be done while the logs are read.
+        meanwhile: what else is to be done while the logs are read, and taken back when a stop is asked for.
         quiet: show no line while they come.
     """
-    if seconds is None or not pods:
-        meanwhile()
+    if meanwhile is None and (seconds is None or not pods):
         return ask_proxies(pods, p.proxies)
+    other = meanwhile or (lambda: None)
+    with p.stopper:
+        if seconds is not None and pods:
+            return _listened(pods, p, seconds, other, quiet=quiet)
+        other()
+        told = unless_stopped(p, lambda: ask_proxies(pods, p.proxies))
+        return told or _broken_off(pods, p)
+
+
+def _listened(pods: Sequence[Pod], p: Ports, seconds: float, other: Callable[[], None], *, quiet: bool) -> Seen:
     refs = [pod.ref for pod in pods]
 
     def keep(before: Mapping[Ref, Mapping[str, str]]) -> LevelsOnDisk:
@@ -76,23 +92,29 @@ def seen(
         return p.levels
 
     say(f"{', '.join(LOGGERS)} of {many(len(pods), 'proxy', 'proxies')} to {RAISED} for {seconds:g} s, "
-         "and then back to what they were")  # fmt: skip
-    with raised(refs, p.proxies, keep, say) as unraised:
-        listening = Listening(refs, p, quiet=quiet)
-        try:
+        "and then back to what they were")  # fmt: skip
+    listening = Listening(refs, p, quiet=quiet)
+    try:
+        unless_stopped(p, listening.start)
+        with raised(refs, p.proxies, keep, say) as unraised:
             until = p.clock.now() + timedelta(seconds=seconds)
-            listening.start()
-            meanwhile()
+            other()
             unless_stopped(p, lambda: listening.follow(until))
             told = unless_stopped(p, lambda: ask_proxies(pods, p.proxies))
             followed = unless_stopped(p, listening.finish)
-        finally:
-            listening.stop()
-            p.stopper.acknowledge()
-    if told is None or followed is None:
-        why = _STOPPED.format(signal=p.stopper.asked.name if p.stopper.asked else "a stop")
-        return Seen(_all(pods, why), _all(pods, why)) if told is None else replace(told, logs=_all(pods, why))
+            p.stopper.acknowledge()  # the levels are to be put back undisturbed
+    finally:
+        listening.stop()
+    if told is None:
+        return _broken_off(pods, p)
+    if followed is None:
+        return replace(told, logs=_broken_off(pods, p).logs)
     return replace(told, logs={**followed.logs, **unraised.why}, cut=followed.cut)
+
+
+def _broken_off(pods: Iterable[Pod], p: Ports) -> Seen:
+    why = _STOPPED.format(signal=p.stopper.asked.name if p.stopper.asked else "a stop")
+    return Seen({pod.ref: why for pod in pods}, {pod.ref: why for pod in pods})
 
 
 def unless_stopped(p: Ports, work: Callable[[], T]) -> T | None:
@@ -100,11 +122,8 @@ def unless_stopped(p: Ports, work: Callable[[], T]) -> T | None:
     return None if p.stopper.asked is not None else p.guard(work)
 
 
-def _all(pods: Iterable[Pod], why: str) -> dict[Ref, str]:
-    return {pod.ref: why for pod in pods}
-
-
 def say(text: str) -> None:
-    """Beside the diagnosis, which may be JSON."""
-    sys.stderr.write(f"rollout: {text}\n")
+    """Beside the diagnosis, which may be JSON; a log gets one line."""
+    lines = wrap(f"rollout: {text}", style(sys.stderr), rest="  ") if sys.stderr.isatty() else [f"rollout: {text}"]
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
     sys.stderr.flush()

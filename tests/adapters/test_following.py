@@ -44,12 +44,16 @@ class Fed(Stream):
 class Server:
     """Gives one stream after the other, then for ever empty ones; what it was asked stays."""
 
-    def __init__(self, *answers: Stream | RolloutError) -> None:
-        self.answers = list(answers)
+    def __init__(self, *answers: Stream | RolloutError, last: bytes | RolloutError = b"") -> None:
+        self.answers, self.last = list(answers), last
         self.asked: list[dict[str, str]] = []
         self.served = threading.Event()
 
     def open(self, pod: Ref, query: Sequence[tuple[str, str]], quiet: float) -> Stream:
+        if ("tailLines", "1") in query:
+            if isinstance(self.last, RolloutError):
+                raise self.last
+            return Fed([self.last])
         self.asked.append(dict(query))
         if not self.answers:
             self.served.set()
@@ -69,9 +73,7 @@ def line(second: float, text: str) -> bytes:
 def heard(server: Server, *, pods: Sequence[Ref] = (POD,), wait: bool = True) -> list[str]:
     """Follow until the streams are used up, then read the rest."""
     found: list[str] = []
-    follower = Follower(
-        server.open, lambda _pod, at, text: found.append(f"{at:%S.%f} {text}"), lambda: 4.2, pause=0.001
-    )
+    follower = Follower(server.open, lambda _pod, at, text: found.append(f"{at:%S.%f} {text}"), pause=0.001)
     follower.start(pods)
     try:
         assert server.served.wait(30) or not wait
@@ -93,10 +95,21 @@ def test_each_line_once() -> None:
     )
     assert ["01.000000 a", "01.500000 b", "01.500000 b", "01.500000 b", "02.000000 c", "02.000000 d"] == heard(server)
     first, second, third, *_ = server.asked
-    assert {"sinceSeconds": "6", "follow": "true"} == first
+    assert {"follow": "true"} == first
     assert {"sinceTime": "2026-03-02T10:00:01Z", "follow": "true"} == second
     assert "2026-03-02T10:00:02Z" == third["sinceTime"]
     assert {"sinceTime": "2026-03-02T10:00:02Z", "limitBytes": str(following.REST)} == server.asked[-1]
+
+
+def test_what_stood_there_before_is_not_heard() -> None:
+    """The log's last line tells from where on, by the node's own clock; where it cannot be told, one second back."""
+    old, new = [line(1, "old"), line(1.5, "old too")], [line(1.75, "new"), line(2, "newer")]
+    server = Server(Fed([*old, *new]), Fed([*old, *new]), last=line(1.5, "old too"))
+    assert ["01.750000 new", "02.000000 newer"] == heard(server)
+    assert {"sinceTime": "2026-03-02T10:00:01Z", "follow": "true"} == server.asked[0]
+    blind = Server(Fed(new), last=Unreachable("silence"))
+    assert ["01.750000 new", "02.000000 newer"] == heard(blind)
+    assert {"sinceSeconds": "1", "follow": "true"} == blind.asked[0]
 
 
 def test_pieces_are_no_lines() -> None:
@@ -129,7 +142,7 @@ def test_the_rest_is_read_at_the_end() -> None:
         found.append(text)
         here.set()
 
-    follower = Follower(server.open, hear, lambda: 0, pause=0.001)
+    follower = Follower(server.open, hear, pause=0.001)
     follower.start([POD])
     assert here.wait(30)
     follower.stop()
@@ -141,7 +154,7 @@ def test_the_rest_is_read_at_the_end() -> None:
 def test_a_log_that_may_not_be_read() -> None:
     """It is not asked for again and again; the end says why."""
     server = Server(Forbidden("no"), NotFound("gone"))
-    follower = Follower(server.open, lambda *_: None, lambda: 0, pause=0.001)
+    follower = Follower(server.open, lambda *_: None, pause=0.001)
     follower.start([POD])
     end = time.monotonic() + 30
     while len(server.asked) < 1:
@@ -160,6 +173,8 @@ def test_two_pods_at_once() -> None:
     both = threading.Barrier(3)
 
     def open_(pod: Ref, query: Sequence[tuple[str, str]], quiet: float) -> Stream:
+        if ("tailLines", "1") in query:
+            return Fed([])
         return ends[pod] if ("follow", "true") in query else Fed([line(1, "a"), line(2, "b")])
 
     def hear(pod: Ref, _at: datetime, text: str) -> None:
@@ -167,7 +182,7 @@ def test_two_pods_at_once() -> None:
         if len(found[pod]) == 1:
             both.wait(30)
 
-    follower = Follower(open_, hear, lambda: 0, pause=0.001)
+    follower = Follower(open_, hear, pause=0.001)
     follower.start([POD, OTHER])
     both.wait(30)
     follower.stop()
@@ -205,7 +220,7 @@ def test_a_hundred_megabytes_need_little_memory(piece: bytes) -> None:
         counted["lines"] += 1
         counted["longest"] = max(counted["longest"], len(text))
 
-    follower = Follower(server.open, hear, lambda: 0, pause=0.001)
+    follower = Follower(server.open, hear, pause=0.001)
     tracemalloc.start()
     try:
         follower.start([POD])
@@ -222,7 +237,7 @@ def test_a_hundred_megabytes_need_little_memory(piece: bytes) -> None:
 def test_a_rest_that_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said that the newest is missing."""
     monkeypatch.setattr(following, "REST", 64 * 1024)
-    follower = Follower(Server(Fed([line(1, "x" * 1000) * 70])).open, lambda *_: None, lambda: 0, pause=0.001)
+    follower = Follower(Server(Fed([line(1, "x" * 1000) * 70])).open, lambda *_: None, pause=0.001)
     follower.start([])
     follower._places[POD] = following._Place()
     assert not follower.rest(POD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -83,16 +83,16 @@ def asked(pods: int) -> tuple[Counter[str], Counter[str], int]:
     commands: Counter[str] = Counter()
     levels = {name: Levels() for name in ("web-1", "ledger-0", "ledger-1")}
 
-    def run(namespace: str, name: str, container: str, command: Sequence[str], _stdin: Any) -> Executed:
-        commands[f"{name} {' '.join(command[2:])}"] += 1
+    def run(namespace: str, pod: str, container: str, command: Sequence[str], stdin: Callable[[], bytes]) -> Executed:
+        commands[f"{pod} {' '.join(command[2:])}"] += 1
         target = command[3]
         if target.startswith("logging"):
             if "?" in target:
-                levels[name].change(target.partition("?")[2], 0)
-            return Executed(out=levels[name].shown().encode())
+                levels[pod].change(target.partition("?")[2], 0)
+            return Executed(out=levels[pod].shown().encode())
         if target.endswith("dynamic_listeners"):
             return Executed(out=json.dumps({"configs": [INBOUND]}).encode())
-        return Executed(out=DUMPS[name.partition("-")[0]])
+        return Executed(out=DUMPS[pod.partition("-")[0]])
 
     written = [(NOW + timedelta(seconds=1), "info all is well")]
     server = LabServer(store, clock, faults=faults, exec_=run, logs=lambda *_: written)
@@ -110,7 +110,7 @@ def asked(pods: int) -> tuple[Counter[str], Counter[str], int]:
 def test_as_many_requests_and_commands_in_a_cluster_of_5000_pods_as_in_one_of_50(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The very same ones: of each proxy its certificates, its listener, its levels (read and set, twice), and its log."""
+    """The very same ones: of each proxy its certificates, listener, levels (read and set, twice), and its log."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     requests, commands, code = asked(50)
     shown = capsys.readouterr().out
@@ -121,7 +121,7 @@ def test_as_many_requests_and_commands_in_a_cluster_of_5000_pods_as_in_one_of_50
     kinds = Counter(command.partition(" ")[2].partition("=")[0].partition("?")[0] for command in commands.elements())
     assert {"GET config_dump": 6, "POST logging": 12} == dict(kinds)
     logs = [request for request in requests.elements() if "/log?" in request]
-    assert (3, 3) == (sum("follow=true" in each for each in logs), sum("limitBytes" in each for each in logs))
+    assert [3, 3, 3] == [sum(word in each for each in logs) for word in ("tailLines=1", "follow=true", "limitBytes")]
     lists = [request for request in requests if "/pods?" in request]
     assert all("labelSelector=" in request for request in lists)
     assert sum(requests.values()) < 80

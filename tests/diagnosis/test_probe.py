@@ -26,7 +26,7 @@ NO_RULES: dict[str, Any] = {"from": [{"source": {"principals": ["cluster.local/n
 
 def diagnosed(*objects: Object, ends: tuple[Ended, ...] = (), asked: Pair | None = None, **case: Any) -> Diagnosis:
     """The diagnosis of a call of web-1 to ledger that was tried."""
-    probed = {"place": "pod probe in shop", "call": HTTP, "ends": ends}
+    probed: dict[str, Any] = {"place": "pod probe in shop", "call": HTTP, "ends": ends}
     probed |= {key: case.pop(key) for key in ("why", "unlike", "call") if key in case}
     case = {"client": SHOP, "to": service(), "servers": [pod()], **case}
     return of_call(
