@@ -92,7 +92,7 @@ def _listened(pods: Sequence[Pod], p: Ports, seconds: float, other: Callable[[],
         return p.levels
 
     say(f"{', '.join(LOGGERS)} of {many(len(pods), 'proxy', 'proxies')} to {RAISED} for {seconds:g} s, "
-        "and then back to what they were")  # fmt: skip
+        "and then back to what they were (Envoy has no logger tls: that name would refuse all of them)")  # fmt: skip
     listening = Listening(refs, p, quiet=quiet)
     try:
         unless_stopped(p, listening.start)

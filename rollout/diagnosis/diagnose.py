@@ -154,7 +154,15 @@ def _told(
         for pod in asked
     ]
     texts = {pod.ref: seen.logs.get(pod.ref, "was not read") for pod in asked}
-    return certificates(sides, mesh, now), logs(texts, pods, seen.cut)
+    return certificates(sides, mesh, now), logs(texts, _known(world, pods), seen.cut)
+
+
+def _known(world: World, pods: Sequence[Pod]) -> Sequence[Pod]:
+    """Whose addresses have a name: callers may be of any namespace that was read."""
+    try:
+        return world.of(Pod)
+    except (KindUnreadable, Needs):
+        return pods
 
 
 def _mesh_roots(world: World) -> dict[str, tuple[bytes, ...]]:

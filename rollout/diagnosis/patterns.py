@@ -210,7 +210,9 @@ def logs(texts: Mapping[Ref, Recognition | str], pods: Iterable[Pod], cut: Colle
     """
     if texts and all(text == NOT_ASKED for text in texts.values()):
         return LayerResult(layer=Layer.LOGS, status=Status.SKIPPED, reason=NOT_ASKED)
-    names = {pod.status.pod_ip: str(pod.ref) for pod in pods if pod.status.pod_ip}
+    # a node's address is its kubelet's as well
+    own = (pod for pod in pods if pod.status.pod_ip and not pod.spec.host_network)
+    names = {pod.status.pod_ip: str(pod.ref) for pod in own}
     read = {ref: text for ref, text in texts.items() if isinstance(text, Recognition)}
     unread = {ref: text for ref, text in texts.items() if isinstance(text, str)}
     findings = tuple(_finding(ref, counted, names) for ref, text in read.items() for counted in text.patterns)

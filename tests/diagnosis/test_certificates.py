@@ -300,6 +300,8 @@ def test_proxies_that_are_asked() -> None:
     refused = ask_proxies([SERVER], Telling(FORBIDDEN, FORBIDDEN))
     assert Seen({ref: FORBIDDEN.problem}, {ref: NOT_ASKED}, {ref: FORBIDDEN.problem}) == refused
     assert Seen({ref: NOBODY}, {ref: NOBODY}) == ask_proxies([SERVER], None)
+    whole.answers["inbound"] = RolloutError("no listener")
+    assert {ref: "no listener"} == ask_proxies([SERVER], whole).modes
 
 
 def healthy(key: bytes) -> tuple[Seen, Any]:
