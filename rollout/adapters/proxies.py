@@ -104,6 +104,10 @@ class PilotAgents:
             raise _unusable(pod, f"the proxy has no listener {_INBOUND}")
         return tuple(_chain(chain) for chain in found[0].active_state.listener.filter_chains)
 
+    def metrics(self, pod: Ref) -> bytes:
+        """What Prometheus scrapes of the proxy."""
+        return self._request(pod, "GET", "stats/prometheus?usedonly")
+
     def levels(self, pod: Ref) -> Mapping[str, str]:
         """`ports.Loggers`."""
         told = self._request(pod, "POST", "logging").decode(errors="replace")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +17,9 @@ from rollout.checks.words import many
 from rollout.cli.assignment import terminal
 from rollout.cli.proxies import say, unless_stopped
 from rollout.diagnosis import policy
-from rollout.diagnosis.calling import Call, Ended, call
+from rollout.diagnosis.calling import TAKEN, Call, Ended, call
+from rollout.diagnosis.counted import mutual_calls
+from rollout.diagnosis.diagnose import proxies
 from rollout.diagnosis.probe_pod import CONTAINER, IMAGE, LIFE, RUN_ID, SELECTOR, body, cannot, left_over, name, unlike
 from rollout.diagnosis.probing import (
     CALLS,
@@ -105,7 +108,7 @@ def planned(asked: Pair, found: Found, p: Ports, how: Wanted) -> Callable[[], Pr
     why = cannot(client)
     if why:
         return lambda: Probed(place="no pod", why=why)
-    return _by_pod(asked, client, ask, p, how)
+    return _by_pod(asked, client, proxies(found.servers), ask, p, how)
 
 
 def _by_exec(client: Pod, ask: Call, p: Ports, how: Wanted) -> Callable[[], Probed]:
@@ -115,7 +118,7 @@ def _by_exec(client: Pod, ask: Call, p: Ports, how: Wanted) -> Callable[[], Prob
     return lambda: _tried(place, ask, p, lambda: calls(p.cluster, client.ref, container, ask))
 
 
-def _by_pod(asked: Pair, client: Pod, ask: Call, p: Ports, how: Wanted) -> Callable[[], Probed]:
+def _by_pod(asked: Pair, client: Pod, servers: Sequence[Pod], ask: Call, p: Ports, how: Wanted) -> Callable[[], Probed]:
     run, by = secrets.token_hex(4), f"rollout {__version__}, {p.user}@{socket.gethostname()}"
     document = body(client, asked, run, how.image, by)
     account = document["spec"]["serviceAccountName"]
@@ -126,15 +129,28 @@ def _by_pod(asked: Pair, client: Pod, ask: Call, p: Ports, how: Wanted) -> Calla
         how,
     )
     place += "; it has none of the caller's other labels, so policies and rules that select by them pass it by"
-    return lambda: _in_a_pod(client, document, run, place, ask, p)
+    return lambda: _in_a_pod(client, servers, document, run, place, ask, p)
 
 
-def _in_a_pod(client: Pod, document: dict[str, Any], run: str, place: str, ask: Call, p: Ports) -> Probed:
+def _counted(servers: Sequence[Pod], caller: str, tried: Probed, p: Ports) -> int:
+    """Of calls that were answered; what cannot be read proves nothing."""
+    found = 0
+    for pod in servers if any(end.ending in TAKEN for end in tried.ends) else ():
+        with suppress(RolloutError):
+            found += unless_stopped(p, lambda pod=pod: mutual_calls(p.proxies.metrics(pod.ref), caller)) or 0  # type: ignore[misc]
+    return found
+
+
+def _in_a_pod(
+    client: Pod, servers: Sequence[Pod], document: dict[str, Any], run: str, place: str, ask: Call, p: Ports
+) -> Probed:
+    tried = Probed(place=place, call=ask)
     try:
         permitted(p.cluster, client.namespace)
         with p.probes.running(run), existing(p.cluster, document, p.clock, say) as made:
             try:
                 tried = _tried(place, ask, p, lambda: _from(made, ask, p))
+                tried = replace(tried, mutual=_counted(servers, name(run), tried, p))
             finally:
                 p.stopper.acknowledge()  # the pod is to be deleted undisturbed
     except RolloutError as error:

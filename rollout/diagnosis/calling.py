@@ -114,6 +114,10 @@ MEANINGS: Mapping[Ending, Meaning] = MappingProxyType(
 )
 
 
+#: Endings of calls that the server's proxy took, and so counted.
+TAKEN = (Ending.ANSWERED, Ending.DENIED)
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What curl is to ask.
 

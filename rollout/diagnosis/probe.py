@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rollout.diagnosis.calling import MEANINGS, Call, Ended, Ending
+from rollout.diagnosis.calling import MEANINGS, TAKEN, Call, Ended, Ending
 from rollout.diagnosis.conclusion import number
 from rollout.diagnosis.policy import Verdict, overall
 from rollout.diagnosis.probing import Probed
@@ -56,7 +56,7 @@ def _layer(probed: Probed, verdicts: Sequence[Verdict], layers: Sequence[LayerRe
     reasons = [*_open(probed, probed.call, expectation), *((probed.why,) if probed.why else ())]
     differs = not reasons and _differs(expectation, probed.ends, layer_two=overall(verdicts) if verdicts else None)
     lines = (
-        f"expected: {words}; probe: {_counted(probed.ends)}{_mutual(probed.ends, verdicts)}",
+        f"expected: {words}; probe: {_counted(probed.ends)}{_mutual(probed, verdicts)}",
         *dict.fromkeys(MEANINGS[end.ending].text for end in probed.ends),
         f"from {probed.place}",
         *_notes(probed.call),
@@ -104,9 +104,13 @@ def _differs(expectation: Outcome, ends: Sequence[Ended], *, layer_two: Outcome 
     return expectation is Outcome.REFUSED and True in through
 
 
-def _mutual(ends: Sequence[Ended], verdicts: Sequence[Verdict]) -> str:
-    """Whether an answer came over mutual TLS: a client does not see it, a STRICT port takes nothing else."""
-    if not verdicts or any(end.ending not in (Ending.ANSWERED, Ending.DENIED) for end in ends):
+def _mutual(probed: Probed, verdicts: Sequence[Verdict]) -> str:
+    """Whether an answer came over mutual TLS: a client does not see it, the server's proxy does."""
+    if any(end.ending not in TAKEN for end in probed.ends):
+        return ""
+    if probed.mutual:
+        return f" over mutual TLS (so counted by the server's proxy: {probed.mutual} of {len(probed.ends)})"
+    if not verdicts:
         return ""
     if all(verdict.server is Server.STRICT for verdict in verdicts):
         return " over mutual TLS (a STRICT port takes nothing else)"

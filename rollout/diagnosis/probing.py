@@ -36,6 +36,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
         ends: how each call ended; none where nothing could be asked.
         why: why nothing, or less, was asked.
         unlike: how the place differs from the caller.
+        mutual: how many calls the servers' own proxies counted as mutual TLS; 0 where that is not known.
     """
 
     place: str
@@ -43,6 +44,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     ends: tuple[Ended, ...] = ()
     why: str = ""
     unlike: str = ""
+    mutual: int = 0
 
 
 def rights(namespace: str) -> tuple[Right, ...]:

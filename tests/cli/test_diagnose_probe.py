@@ -85,13 +85,13 @@ def named(lab: Lab, name: str, namespace: str) -> str:
 
 
 def test_a_healthy_pair(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """200, over mutual TLS since STRICT takes nothing else; the pod is made and deleted, and that is all."""
+    """200, over mutual TLS as the servers count it; the pod is made and deleted, and that is all."""
     enforce(lab, "production")
     before = len(lab.store.writes)
     code, found, err = probed(lab, capsys, *PAIR)
     assert (0, "ok") == (code, found["status"])
-    said = "expected: will work (layer 2); probe: HTTP 200, 3 of 3 calls over mutual TLS"
-    assert found["lines"][0].startswith(said)
+    told = "probe: HTTP 200, 3 of 3 calls over mutual TLS (so counted by the server's proxy: 3 of 3)"
+    assert f"expected: will work (layer 2); {told}" == found["lines"][0]
     assert ["create", "delete"] == [w.verb for w in lab.store.writes[before:] if w.resource == "pods"]
     assert [] == [w for w in lab.store.writes[before:] if w.resource not in ("pods", "selfsubjectaccessreviews")]
     assert "it is deleted afterwards in every case" in err
@@ -117,6 +117,14 @@ def test_result_stands_beside_the_verdict(lab: Lab, capsys: pytest.CaptureFixtur
     assert ["web-0.production to orders.production:8080: will work", "probe: HTTP 200, 3 of 3 calls"] == policy[
         "lines"
     ][:2]
+
+
+def test_what_the_servers_do_not_tell(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """Then the layer says it, and that no client sees it."""
+    lab.faults.add(Fault(Effect.STATUS, path="/exec.*stats", status=403, body=FORBIDDEN))
+    code, found, _ = probed(lab, capsys, *PAIR)
+    assert (0, "ok") == (code, found["status"])
+    assert found["lines"][0].endswith("3 of 3 calls over mutual TLS (layer 2 says so; a client cannot see it)")
 
 
 def test_an_rbac_denial(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ NO_RULES: dict[str, Any] = {"from": [{"source": {"principals": ["cluster.local/n
 def diagnosed(*objects: Object, ends: tuple[Ended, ...] = (), asked: Pair | None = None, **case: Any) -> Diagnosis:
     """The diagnosis of a call of web-1 to ledger that was tried."""
     probed: dict[str, Any] = {"place": "pod probe in shop", "call": HTTP, "ends": ends}
-    probed |= {key: case.pop(key) for key in ("why", "unlike", "call") if key in case}
+    probed |= {key: case.pop(key) for key in ("why", "unlike", "call", "mutual") if key in case}
     case = {"client": SHOP, "to": service(), "servers": [pod()], **case}
     return of_call(
         asked or pair(), found(*objects, **case), Seen(), MeshConfig(), NO_ISTIOCTL, NOW, Probed(**probed)
@@ -73,6 +73,15 @@ def test_the_result_against_what_is_expected(
     result = tried(*objects, ends=ends)
     assert (status, line) == (result.status, result.lines[0])
     assert (status is Status.FAILED) is bool(result.findings)
+
+
+def test_the_servers_own_count_says_most() -> None:
+    """Of answered calls, whatever layer 2 says or does not."""
+    counted = "HTTP 200 over mutual TLS (so counted by the server's proxy: 1 of 1)"
+    assert tried(PERMISSIVE, ends=(OK,), mutual=1).lines[0].endswith(counted)
+    unread = {PeerAuthentication: "not permitted"}
+    assert tried(STRICT, ends=(OK,), mutual=1, unreadable=unread).lines[0].endswith(counted)
+    assert "mutual TLS" not in tried(STRICT, ends=(CUT,), mutual=1).lines[0]
 
 
 def test_it_stands_in_layer_two() -> None:

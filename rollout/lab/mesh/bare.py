@@ -83,8 +83,11 @@ class BarePods:
                     each.update(
                         ready=False, started=False, state={"waiting": {"reason": "ImagePullBackOff", "message": why}}
                     )
-        self._store.patch("v1", "Pod", key[1], {"spec": {"nodeName": node}, "status": status}, namespace=key[0],
-                          manager="kubelet")  # fmt: skip
+        change = {"spec": {"nodeName": node}, "status": status}
+        try:
+            self._store.patch("v1", "Pod", key[1], change, namespace=key[0], manager="kubelet")
+        except ApiError:  # a server of its own binds pods by its own scheduler
+            return
         deadline = pod["spec"].get("activeDeadlineSeconds")
         if deadline:
             self._schedule(now + int(deadline) * 1000, lambda at: self._end(key, uid, at, late=True))
