@@ -21,6 +21,9 @@ from rollout.errors import UsageError
 #: Seconds to connect, and to wait for bytes.
 CONNECT, READ = 3.05, 60.0
 
+#: Connections that are kept: streams of as many pods as are followed, and the requests beside them.
+POOL = 32
+
 Query = Sequence[tuple[str, str]]
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -51,6 +54,7 @@ class Transport:
 
         library: Any = dynamic
         access.configuration.retries = False
+        access.configuration.connection_pool_maxsize = POOL  # a full pool writes warnings of its own to stderr
         if not access.configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig asks for it
         if loopback(access.server):

@@ -238,8 +238,8 @@ def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     made.add_argument(
         "--to", default="", metavar="SERVICE.NAMESPACE:PORT", help="what it calls; a pod's name works too"
     )
-    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
-    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies and --probe")
+    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies and --probe")
     made.add_argument(
         "--logs",
         metavar="TIME",

@@ -77,6 +77,14 @@ def test_lines_come_while_it_goes_on(served: Served) -> None:
     assert [b"2026-03-02T10:00:00.000000000Z one\n"] == pieces
 
 
+def test_many_at_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """As many pods as are followed, without a word of the client library's."""
+    served.written = [(NOW, "one")]
+    streams = [served.cluster.follow("default", "web", "istio-proxy", [], 20.0) for _ in range(24)]
+    assert [1] * 24 == [b"".join(stream).count(b"\n") for stream in streams]
+    assert [] == [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
 def test_silence_is_an_end(served: Served) -> None:
     """Of the reader's patience."""
     stream = served.open(quiet=0.3)
