@@ -166,23 +166,21 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     else:
         clock = SystemClock(lambda: stopper.stopping)
     stack.callback(clock.close)
-    sleep = clock.sleep
-    cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
+    cluster = connect(kubeconfig, context, sleep=clock.sleep, impersonate=args.impersonate)
     identity = cluster.identity()
     istio, mesh = mesh_of(cluster)
-    metrics = _metrics(args, prometheus, cluster, sleep)
+    metrics = _metrics(args, prometheus, cluster, clock.sleep)
     stack.callback(metrics.close)
     stack.callback(cluster.close)
     proxies = pilot_agents(cluster, () if lab else istioctl_argv(args.istioctl, kubeconfig, context))
     passing = lab is not None and not isinstance(lab, Running)  # it ends with us: nobody could put anything back
     here = Path(folder) if passing else state_folder().parent
-    levels = LevelsOnDisk(here, identity.server)
-    undo_left(levels, proxies)
+    undo_left(levels := LevelsOnDisk(here, identity.server), proxies)
     return Ports(
         cluster=cluster,
         metrics=metrics,
         analyzer=Istioctl(args.istioctl, kubeconfig=kubeconfig or "", context=context or ""),
-        journal=ConfigMapJournal(cluster, state_folder(), sleep),
+        journal=ConfigMapJournal(cluster, state_folder(), clock.sleep),
         lease=KubernetesLease(cluster, clock.now, f"{me()}@{socket.gethostname()}", args.state_namespace),
         clock=clock,
         stopper=stopper,

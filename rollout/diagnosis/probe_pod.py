@@ -73,15 +73,19 @@ def body(client: Pod, pair: Pair, run: str, image: str, by: str) -> dict[str, An
             "labels": {**own, **LABELS, RUN_ID: run},
             "annotations": {**told, **why},
         },
-        "spec": {
-            "serviceAccountName": client.spec.service_account_name or "default",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "restartPolicy": "Never",
-            "activeDeadlineSeconds": LIFE,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [_container(image)],
-        },
+        "spec": _spec(client, image),
+    }
+
+
+def _spec(client: Pod, image: str) -> dict[str, Any]:
+    return {
+        "serviceAccountName": client.spec.service_account_name or "default",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": LIFE,
+        "terminationGracePeriodSeconds": 1,
+        "containers": [_container(image)],
     }
 
 
