@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -245,10 +245,6 @@ class Proxies(Protocol):
         """The chains of the inbound listener that is in force."""
         ...
 
-    def logs(self, pod: Ref, since: float) -> Iterable[str]:
-        """The lines of istio-proxy's log of the last `since` seconds; they may raise while they are read."""
-        ...
-
 
 class Loggers(Protocol):
     """The levels of the proxies' loggers. Every method raises a RolloutError, as those of `Proxies` do."""
@@ -259,6 +255,37 @@ class Loggers(Protocol):
 
     def set_levels(self, pod: Ref, levels: Mapping[str, str]) -> None:
         """Change these, all or none: one name that the proxy does not know refuses the whole set."""
+        ...
+
+
+class Output(Protocol):
+    """What a command printed, and its exit status."""
+
+    @property
+    def code(self) -> int:
+        """0: it went well."""
+        ...
+
+    @property
+    def out(self) -> bytes:
+        """Standard output."""
+        ...
+
+    @property
+    def err(self) -> bytes:
+        """Standard error."""
+        ...
+
+
+class Containers(Protocol):
+    """Commands in containers."""
+
+    def execute(self, pod: Ref, container: str, command: Sequence[str], *, limit: float) -> Output:
+        """Run a command without a shell, for at most `limit` seconds. It needs the right to create pods/exec.
+
+        Raises:
+            RolloutError: the image lacks the program, exec is forbidden, or the connection broke.
+        """
         ...
 
 

@@ -12,8 +12,9 @@ import msgspec
 from rollout.adapters.kubeconfig import access as load
 from rollout.adapters.retry import Sleep, retrying
 from rollout.adapters.sharing import Shared
+from rollout.adapters.stream import Stream
 from rollout.adapters.transport import MERGE_PATCH, Transport
-from rollout.adapters.websocket import Ran, execute
+from rollout.adapters.websocket import LIMIT, Ran, execute
 from rollout.adapters.wire import decode, decode_object, decode_page
 from rollout.errors import Forbidden, Gone, NotFound, Rejected
 from rollout.model.kubernetes import Object, Ref, Resource
@@ -219,9 +220,19 @@ class KubernetesCluster:
         older = lines is not None and len(found) >= lines
         return LogPart(lines=found, size=len(body), older=older, cut=cut)
 
-    def execute(self, pod: Ref, container: str, command: Sequence[str]) -> Ran:
+    def follow(
+        self, namespace: str, pod: str, container: str, query: Sequence[tuple[str, str]], quiet: float
+    ) -> Stream:
+        """A log as it comes, each line behind its time; asked for once. `quiet`: seconds without a byte."""
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(pod, safe='')}/log"
+        asked = [("container", container), ("timestamps", "true"), *query]
+        return self._transport.stream(path, asked, quiet=quiet)
+
+    def execute(self, pod: Ref, container: str, command: Sequence[str], *, limit: float = LIMIT) -> Ran:
         """Run a command in a container; `websocket.execute` says how it fails. Tried again when nobody answers."""
-        return retrying(self._sleep)(lambda: execute(self._transport, pod.namespace, pod.name, container, command))
+        return retrying(self._sleep)(
+            lambda: execute(self._transport, pod.namespace, pod.name, container, command, limit=limit)
+        )
 
     def raw_get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> bytes:
         """Any path, once, as it is answered.

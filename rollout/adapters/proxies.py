@@ -16,17 +16,14 @@ from rollout.adapters import process
 from rollout.adapters.websocket import Ran
 from rollout.errors import Outcome, RolloutError
 from rollout.model.kubernetes import Ref
-from rollout.ports import InboundChain, LogPart
+from rollout.ports import InboundChain
 
 CONTAINER = "istio-proxy"
 _INBOUND = "virtualInbound"
-#: Newest lines and bytes of a log: debug lines of a busy minute fit.
-LINES, BYTES = 200_000, 64 << 20
 _ISTIOCTL_LIMIT = 30.0
 _LEVEL = re.compile(r"^ {2}(?P<name>[\w-]+): (?P<level>\w+)$", re.MULTILINE)
 
 Execute = Callable[[Ref, str, Sequence[str]], Ran]
-ReadLog = Callable[[Ref, float], LogPart]
 Run = Callable[[Sequence[str]], process.Finished]
 
 
@@ -75,14 +72,13 @@ class PilotAgents:
 
     Args:
         execute: runs a command in a pod's container.
-        read_log: the end of a pod's istio-proxy log.
         istioctl: the binary with its --kubeconfig and --context; () where it is not to be asked.
         run: starts it.
     """
 
-    def __init__(self, execute: Execute, read_log: ReadLog, *, istioctl: Sequence[str] = (), run: Run = _run) -> None:
+    def __init__(self, execute: Execute, *, istioctl: Sequence[str] = (), run: Run = _run) -> None:
         """Nothing is asked yet."""
-        self._execute, self._read_log = execute, read_log
+        self._execute = execute
         self._istioctl, self._run = tuple(istioctl), run
 
     def certs(self, pod: Ref) -> bytes:
@@ -108,9 +104,9 @@ class PilotAgents:
             raise _unusable(pod, f"the proxy has no listener {_INBOUND}")
         return tuple(_chain(chain) for chain in found[0].active_state.listener.filter_chains)
 
-    def logs(self, pod: Ref, since: float) -> Iterable[str]:
-        """`ports.Proxies`; of a log without end the newest part."""
-        return self._read_log(pod, since).lines
+    def metrics(self, pod: Ref) -> bytes:
+        """What Prometheus scrapes of the proxy."""
+        return self._request(pod, "GET", "stats/prometheus?usedonly")
 
     def levels(self, pod: Ref) -> Mapping[str, str]:
         """`ports.Loggers`."""

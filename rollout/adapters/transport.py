@@ -15,10 +15,14 @@ import msgspec
 import rollout
 from rollout.adapters.failures import Ask, failure, silence
 from rollout.adapters.kubeconfig import Access
+from rollout.adapters.stream import Stream
 from rollout.errors import UsageError
 
 #: Seconds to connect, and to wait for bytes.
 CONNECT, READ = 3.05, 60.0
+
+#: Connections that are kept: streams of as many pods as are followed, and the requests beside them.
+POOL = 32
 
 Query = Sequence[tuple[str, str]]
 MERGE_PATCH = "application/merge-patch+json"
@@ -50,6 +54,7 @@ class Transport:
 
         library: Any = dynamic
         access.configuration.retries = False
+        access.configuration.connection_pool_maxsize = POOL  # a full pool writes warnings of its own to stderr
         if not access.configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the kubeconfig asks for it
         if loopback(access.server):
@@ -125,6 +130,29 @@ class Transport:
         except (HTTPError, OSError) as error:
             raise silence(ask, error, timeout=_late(error)) from error
         return reply
+
+    def stream(self, path: str, query: Query, *, quiet: float = READ) -> Stream:
+        """An answer that is read while it comes; `quiet`: seconds without a byte.
+
+        Raises:
+            ClusterError: it is not 2xx, or there was none.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        ask = Ask("GET", path, self.server, self.context)
+        try:
+            response = self._client.request(
+                "get", path, query_params=list(query), header_params={"Accept": "*/*", **self._headers},
+                serialize=False, _request_timeout=(CONNECT, quiet),
+            )  # fmt: skip
+        except ApiException as error:
+            if not error.status:
+                raise silence(ask, error) from error
+            raise failure(ask, error.status, dict(error.headers or {}), error.body) from error
+        except (HTTPError, OSError) as error:
+            raise silence(ask, error, timeout=_late(error)) from error
+        return Stream(response, ask)
 
     @property
     def configuration(self) -> Any:

@@ -1,4 +1,4 @@
-"""`rollout diagnose`: why mutual TLS does not work here. Reads only."""
+"""`rollout diagnose`: why mutual TLS does not work here. Reads only, but for `--logs` and `--probe`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from rollout.checks.registry import checks
 from rollout.cli.assignment import duration
+from rollout.cli.probe import Wanted, planned, sweep, wanted
 from rollout.cli.proxies import seen
 from rollout.cli.screen import style
 from rollout.cli.synchronization import synchronized
@@ -18,7 +19,8 @@ from rollout.cli.wiring import Ports, ports
 from rollout.diagnosis.conclusion import outcome
 from rollout.diagnosis.diagnose import of_call, of_namespace, proxies
 from rollout.diagnosis.patterns import lines, recognise
-from rollout.diagnosis.question import OfNamespace, OfPod, Pair, question
+from rollout.diagnosis.probing import Probed
+from rollout.diagnosis.question import OfNamespace, OfPod, Pair, Question, question
 from rollout.diagnosis.reading import read
 from rollout.errors import ClusterError, NotFound, Outcome, RolloutError, UsageError
 from rollout.model.diagnosis import Diagnosis
@@ -38,9 +40,9 @@ def diagnose(args: Any) -> int:
     if args.target == "-":
         return _log(args)
     asked = question(args.target, args.source, args.to, method=args.method, path=args.path)
-    seconds = _seconds(args)
+    seconds, probe = _seconds(args), wanted(args, asked)
     with ports(args) as p:
-        found = diagnosed(asked, p, seconds)
+        found = diagnosed(asked, p, seconds, probe, quiet=args.output == "json")
         stopped = p.stopper.asked
         where = f"context {p.identity.context or 'in-cluster'}" + (f" · Istio {p.istio}" if p.istio else "")
     if args.output == "json":
@@ -52,19 +54,43 @@ def diagnose(args: Any) -> int:
     return outcome(found).exit_code
 
 
-def diagnosed(asked: OfNamespace | OfPod | Pair, p: Ports, seconds: float | None) -> Diagnosis:
-    """The question on ports that exist; with `seconds` the proxies write debug lines for so long."""
+def diagnosed(
+    asked: Question, p: Ports, seconds: float | None, probe: Wanted | None = None, *, quiet: bool = False
+) -> Diagnosis:
+    """The question on ports that exist.
+
+    Args:
+        asked: the question.
+        p: the ports.
+        seconds: for so long the proxies write debug lines; None: not at all.
+        probe: a test call, of a pair.
+        quiet: show nothing of the logs while they come.
+    """
     now = p.clock.now()
     if isinstance(asked, OfNamespace):
-        world = _whole(asked.namespace, p, now)
-        pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
-        analysis = world.get(Analysis(asked.namespace))
-        told = synchronized(seen(proxies(pods), p, seconds), p)
-        return of_namespace(asked, world, told, p.mesh, analysis, now)
+        return _of_namespace(asked, p, seconds, now, quiet=quiet)
+    namespace = asked.server.namespace if isinstance(asked, Pair) else asked.pod.namespace
+    sweep(p, (asked.client.namespace, namespace) if isinstance(asked, Pair) else (namespace,))
     found = read(asked, p.cluster, p.mesh, now)
     pods = (*((found.client,) if found.client else ()), *found.servers)
-    told = synchronized(seen(proxies(pods), p, seconds), p, compare=proxies(pods) if isinstance(asked, OfPod) else ())
-    return of_call(asked, found, told, p.mesh, _analysis(p, asked), now)
+    attempt = planned(asked, found, p, probe) if isinstance(asked, Pair) and probe is not None else None
+    tried: list[Probed] = []
+
+    def meanwhile() -> None:
+        if attempt is not None:
+            tried.append(attempt())
+
+    told = seen(proxies(pods), p, seconds, meanwhile=meanwhile if attempt is not None else None, quiet=quiet)
+    told = synchronized(told, p, compare=proxies(pods) if isinstance(asked, OfPod) else ())
+    return of_call(asked, found, told, p.mesh, _analysis(p, asked), now, next(iter(tried), None))
+
+
+def _of_namespace(asked: OfNamespace, p: Ports, seconds: float | None, now: datetime, *, quiet: bool) -> Diagnosis:
+    sweep(p, (asked.namespace,))
+    world = _whole(asked.namespace, p, now)
+    pods = world.of(Pod, asked.namespace) if not isinstance(world.get(Objects(Pod)), Unreadable) else ()
+    told = synchronized(seen(proxies(pods), p, seconds, quiet=quiet), p)
+    return of_namespace(asked, world, told, p.mesh, world.get(Analysis(asked.namespace)), now)
 
 
 def _seconds(args: Any) -> float | None:
@@ -112,8 +138,8 @@ def _exists(namespace: str, p: Ports) -> None:
 
 def _log(args: Any) -> int:
     """Recognise patterns in what is piped in: `kubectl logs POD -c istio-proxy | rollout diagnose -`."""
-    if args.source or args.to:
-        raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to")
+    if args.source or args.to or args.probe:
+        raise UsageError("a log on standard input is diagnosed by itself", where="--from, --to, --probe")
     if sys.stdin.isatty():
         raise UsageError(
             "nothing is piped in", next="kubectl logs POD -n NAMESPACE -c istio-proxy | rollout diagnose -"

@@ -16,6 +16,7 @@ from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
 from rollout.cli.roles import binding, role, roles, user
 from rollout.cli.screen import style
+from rollout.diagnosis.probing import rights as to_probe
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
 from rollout.model.kubernetes import Namespace, Pod, Service
@@ -73,15 +74,17 @@ def playbook(args: Any) -> int:
 
 
 def rbac(args: Any) -> int:
-    """The least rights for a plan, for migrating the named namespaces, for their access logs, or for asking proxies."""
+    """The least rights: for a plan, for migrating namespaces, for access logs, for asking proxies, for a probe."""
     spots = args.namespace or ["NAMESPACE"]
     documents = roles(spots if args.purpose == "migrate" else [], args.state_namespace)
     if args.purpose == "evidence":
         documents += [role("Role", "rollout-access-logs", place, [access_logs(place)]) for place in spots]
-    if args.purpose == "diagnose":
+    if args.purpose in ("diagnose", "probe"):
         named = [Right("get", kind.RESOURCE) for kind in (Namespace, Pod, Service)]
         documents.append(role("ClusterRole", "rollout-diagnose", "", named))
         documents += [role("Role", "rollout-diagnose", at, [*to_ask(at), access_logs(at)]) for at in spots]
+    if args.purpose == "probe":
+        documents += [role("Role", "rollout-probe", place, to_probe(place)) for place in spots]
     if args.user:
         documents += [binding(document, user(args.user)) for document in list(documents)]
     return _print([yaml.safe_dump_all(documents, sort_keys=False).rstrip()])

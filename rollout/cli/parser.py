@@ -249,14 +249,26 @@ def _diagnosis(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     made.add_argument(
         "--to", default="", metavar="SERVICE.NAMESPACE:PORT", help="what it calls; a pod's name works too"
     )
-    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies")
-    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies")
+    made.add_argument("--method", metavar="METHOD", help="of the request, for AuthorizationPolicies and --probe")
+    made.add_argument("--path", metavar="PATH", help="of the request, for AuthorizationPolicies and --probe")
     made.add_argument(
         "--logs",
         metavar="TIME",
         default="",
-        help="read the proxies' logs for so long, e.g. 60s; raises their loggers to debug, and puts them back",
+        help="follow the proxies' logs for so long, e.g. 60s; raises their loggers to debug, and puts them back",
     )
+    made.add_argument(
+        "--probe", nargs="?", const="pod", default="", choices=("pod", "exec"), metavar="exec",
+        help="try the call: from a pod like the caller, deleted afterwards, or (--probe=exec) by curl in the caller",
+    )  # fmt: skip
+    made.add_argument(
+        "--probe-image", default="", metavar="IMAGE", help="has curl and sleep (default: curlimages/curl)"
+    )
+    made.add_argument(
+        "--probe-container", default="", metavar="NAME", help="for exec: of the caller (default: its first; never "
+        "istio-proxy, whose calls go past the proxy)",
+    )  # fmt: skip
+    made.add_argument("--yes", action="store_true", help="do not ask before a probe")
     _cluster(made)
 
 
@@ -270,8 +282,10 @@ def _knowledge(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     playbook.add_argument("file", nargs="?", default="", metavar="FILE")
     playbook.add_argument("-e", "--extra-vars", action="append", default=[], metavar="NAME=VALUE")
     rbac = _command(commands, "rbac", "knowledge", "rbac", "the least rights, as manifests")
-    rbac.add_argument("--for", dest="purpose", choices=("plan", "migrate", "evidence", "diagnose"), default="migrate",
-                      help="evidence: get pods/log for its --access-logs; diagnose: pods/exec, too")  # fmt: skip
+    rbac.add_argument(
+        "--for", dest="purpose", choices=("plan", "migrate", "evidence", "diagnose", "probe"), default="migrate",
+        help="evidence: get pods/log for its --access-logs; diagnose: pods/exec, too; probe: for diagnose --probe",
+    )  # fmt: skip
     rbac.add_argument("--namespace", action="append", default=[], metavar="NS", help="to migrate; repeatable")
     rbac.add_argument("--state-namespace", default="", metavar="NS")
     rbac.add_argument("--user", default="", metavar="NAME", help="bind them to this user")

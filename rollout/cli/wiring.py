@@ -22,6 +22,7 @@ from rollout.adapters.kubernetes import KubernetesCluster, connect
 from rollout.adapters.lease import KubernetesLease
 from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.mirror import state_folder
+from rollout.adapters.probes import ProbesHere
 from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.proxies import PilotAgents
 from rollout.adapters.signals import Interrupted, Stopper
@@ -59,6 +60,7 @@ class Ports(msgspec.Struct):
     istio: str
     proxies: PilotAgents
     levels: LevelsOnDisk
+    probes: ProbesHere
     lab: Any = None
     closing: ExitStack | None = None
 
@@ -92,6 +94,11 @@ class Ports(msgspec.Struct):
     def insisted(self) -> bool:
         """A human pressed twice."""
         return self.stopper.presses > 1
+
+    @property
+    def user(self) -> str:
+        """Who types, on this machine."""
+        return me()
 
     @property
     def origin(self) -> Origin:
@@ -161,18 +168,17 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
     else:
         clock = SystemClock(lambda: stopper.stopping)
     stack.callback(clock.close)
-    sleep = clock.sleep
-    cluster = connect(kubeconfig, context, sleep=sleep, impersonate=args.impersonate)
+    cluster = connect(kubeconfig, context, sleep=clock.sleep, impersonate=args.impersonate)
     identity = cluster.identity()
     planes = _istiods(cluster)
     istio, mesh = mesh_of(cluster, planes)
-    metrics = _metrics(args, prometheus, cluster, sleep)
+    metrics = _metrics(args, prometheus, cluster, clock.sleep)
     stack.callback(metrics.close)
     stack.callback(cluster.close)
     proxies = pilot_agents(cluster, () if lab else istioctl_argv(args.istioctl, kubeconfig, context))
     passing = lab is not None and not isinstance(lab, Running)  # it ends with us: nobody could put anything back
-    levels = LevelsOnDisk(Path(folder) if passing else state_folder().parent, identity.server)
-    undo_left(levels, proxies)
+    here = Path(folder) if passing else state_folder().parent
+    undo_left(levels := LevelsOnDisk(here, identity.server), proxies)
     return Ports(
         cluster=cluster,
         metrics=metrics,
@@ -183,7 +189,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
             istiods=tuple(sorted({istiod.namespace for istiod in planes})),
             without=_OTHERS if lab and args.istioctl == "istioctl" else "",
         ),
-        journal=ConfigMapJournal(cluster, state_folder(), sleep),
+        journal=ConfigMapJournal(cluster, state_folder(), clock.sleep),
         lease=KubernetesLease(cluster, clock.now, f"{me()}@{socket.gethostname()}", args.state_namespace),
         clock=clock,
         stopper=stopper,
@@ -192,6 +198,7 @@ def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:
         istio=istio,
         proxies=proxies,
         levels=levels,
+        probes=ProbesHere(here),
         lab=lab,
         closing=stack,
     )

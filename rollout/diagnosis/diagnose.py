@@ -15,6 +15,8 @@ from rollout.diagnosis.inforce import compared
 from rollout.diagnosis.injection import injection
 from rollout.diagnosis.insync import in_sync
 from rollout.diagnosis.patterns import logs
+from rollout.diagnosis.probe import probe
+from rollout.diagnosis.probing import Probed
 from rollout.diagnosis.question import OfNamespace, OfPod, Pair
 from rollout.diagnosis.reading import Found
 from rollout.diagnosis.telling import Seen
@@ -49,9 +51,15 @@ def proxies(pods: Iterable[Pod]) -> tuple[Pod, ...]:
 
 
 def of_call(
-    question: OfPod | Pair, found: Found, seen: Seen, mesh: MeshConfig, analysis: Analysis, now: datetime
+    question: OfPod | Pair,
+    found: Found,
+    seen: Seen,
+    mesh: MeshConfig,
+    analysis: Analysis,
+    now: datetime,
+    probed: Probed | None = None,
 ) -> Diagnosis:
-    """The diagnosis of a pod or a pair.
+    """The diagnosis of a pod or a pair; `probed` is what came of a test call, None where nobody asked for one.
 
     Raises:
         UsageError: the Service has no such port.
@@ -70,7 +78,11 @@ def of_call(
         rules = guarded(Layer.AUTHORIZATION, lambda: authorization.of_pod(found.world, found.servers[0], mesh))
     layers[-1] = in_sync(layers[-1], seen, _distinct(pods))
     layers += _told(found.world, _distinct(pods), seen, mesh, now)
-    return conclude(str(question), [*layers, rules, analyzed(found, analysis)])
+    layers += [rules, analyzed(found, analysis)]
+    if isinstance(question, Pair) and probed is not None:
+        server = found.service.ref if found.service else found.servers[0].ref
+        layers = [*probe(probed, _verdicts(found, question, mesh), layers, server)]
+    return conclude(str(question), layers)
 
 
 def of_namespace(
@@ -128,6 +140,14 @@ def _rules(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     return authorization.of_pair(found.world, verdicts, pair, port, found.client, mesh)
 
 
+def _verdicts(found: Found, pair: Pair, mesh: MeshConfig) -> tuple[policy.Verdict, ...]:
+    """Of layer 2; none where it could not be read, which the layer says itself."""
+    try:
+        return policy.verdicts(found, policy.dialled(pair, found.service), mesh)
+    except KindUnreadable:
+        return ()
+
+
 def _told(
     world: World, pods: Sequence[Pod], seen: Seen, mesh: MeshConfig, now: datetime
 ) -> tuple[LayerResult, LayerResult]:
@@ -139,7 +159,15 @@ def _told(
         for pod in asked
     ]
     texts = {pod.ref: seen.logs.get(pod.ref, "was not read") for pod in asked}
-    return certificates(sides, mesh, now), logs(texts, pods)
+    return certificates(sides, mesh, now), logs(texts, _known(world, pods), seen.cut)
+
+
+def _known(world: World, pods: Sequence[Pod]) -> Sequence[Pod]:
+    """Whose addresses have a name: callers may be of any namespace that was read."""
+    try:
+        return world.of(Pod)
+    except (KindUnreadable, Needs):
+        return pods
 
 
 def _mesh_roots(world: World) -> dict[str, tuple[bytes, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -11,7 +11,6 @@ import msgspec
 from rollout.diagnosis.asking import grouped
 from rollout.diagnosis.known import PATTERNS, Pattern
 from rollout.diagnosis.telling import NOT_ASKED
-from rollout.errors import RolloutError
 from rollout.model.diagnosis import Layer, LayerResult, PatternCount, Recognition
 from rollout.model.finding import Finding, Severity, Status
 from rollout.model.kubernetes import Pod, Ref
@@ -24,6 +23,7 @@ SHOWN = 400
 
 _BLOCKING = frozenset(pattern.id for pattern in PATTERNS if pattern.blocking)
 _CUT = "***"
+_CUT_SHORT = "; the newest came too fast to be read"
 _NONE = frozenset({"-"})
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), _CUT),
@@ -67,19 +67,39 @@ def lines(stream: _Stream) -> Iterator[str]:
         whole = chunk.endswith(b"\n")
 
 
-def recognise(text: Iterable[str]) -> Recognition:
-    """Count the known patterns; a line counts once, for the pattern that says most."""
-    found: dict[str, _Counted] = {}
-    number = 0
-    for raw in text:
-        number += 1
+class Recogniser:
+    """Counts the known patterns of a log that comes line by line; it stays as small as it is."""
+
+    def __init__(self) -> None:
+        """No line yet."""
+        self._found: dict[str, _Counted] = {}
+        self._lines = 0
+
+    def add(self, raw: str) -> PatternCount | None:
+        """Count a line, once, for the pattern that says most; the pattern where this is the first line of it."""
+        self._lines += 1
         line = raw[:LONGEST]
-        if line:
-            pattern = match(line)
-            if pattern is not None:
-                found.setdefault(pattern.id, _Counted(pattern)).add(line)
-    order = {pattern.id: place for place, pattern in enumerate(PATTERNS)}
-    return Recognition(number, tuple(found[key].result() for key in sorted(found, key=order.__getitem__)))
+        pattern = match(line) if line else None
+        if pattern is None:
+            return None
+        fresh = pattern.id not in self._found
+        counted = self._found.setdefault(pattern.id, _Counted(pattern))
+        counted.add(line)
+        return counted.result() if fresh else None
+
+    def result(self) -> Recognition:
+        """What was counted so far."""
+        order = {pattern.id: place for place, pattern in enumerate(PATTERNS)}
+        keys = sorted(self._found, key=order.__getitem__)
+        return Recognition(self._lines, tuple(self._found[key].result() for key in keys))
+
+
+def recognise(text: Iterable[str]) -> Recognition:
+    """Count the known patterns of a whole log."""
+    recogniser = Recogniser()
+    for line in text:
+        recogniser.add(line)
+    return recogniser.result()
 
 
 def match(line: str) -> Pattern | None:
@@ -180,34 +200,33 @@ class _Counted:
         )
 
 
-def logs(texts: Mapping[Ref, Iterable[str] | str], pods: Iterable[Pod]) -> LayerResult:
+def logs(texts: Mapping[Ref, Recognition | str], pods: Iterable[Pod], cut: Collection[Ref] = ()) -> LayerResult:
     """The layer: what each pod's istio-proxy wrote.
 
     Args:
-        texts: the lines by pod, or a sentence where they could not be read.
+        texts: what was recognised by pod, or a sentence where the log could not be read.
         pods: those whose addresses are known, so that a refused caller gets a name.
+        cut: pods whose log came faster than it could be read.
     """
-    names = {pod.status.pod_ip: str(pod.ref) for pod in pods if pod.status.pod_ip}
-    findings: list[Finding] = []
-    said: list[str] = []
-    unread: dict[Ref, str] = {}
-    for ref, text in texts.items():
-        if isinstance(text, str):
-            unread[ref] = text
-            continue
-        try:
-            recognised = recognise(text)
-        except RolloutError as error:
-            unread[ref] = error.problem
-            continue
-        said.append(f"{ref}: {recognised.lines} lines, {len(recognised.patterns)} known patterns")
-        findings += [_finding(ref, counted, names) for counted in recognised.patterns]
-    blocking = any(finding.blocks for finding in findings)
-    status = Status.FAILED if blocking else Status.UNKNOWN if unread or not texts else Status.OK
     if texts and all(text == NOT_ASKED for text in texts.values()):
         return LayerResult(layer=Layer.LOGS, status=Status.SKIPPED, reason=NOT_ASKED)
-    reason = grouped(unread) or ("" if texts else "no pod with a sidecar is asked about")
-    return LayerResult(layer=Layer.LOGS, status=status, findings=tuple(findings), lines=tuple(said), reason=reason)
+    # a node's address is its kubelet's as well
+    own = (pod for pod in pods if pod.status.pod_ip and not pod.spec.host_network)
+    names = {pod.status.pod_ip: str(pod.ref) for pod in own}
+    read = {ref: text for ref, text in texts.items() if isinstance(text, Recognition)}
+    unread = {ref: text for ref, text in texts.items() if isinstance(text, str)}
+    findings = tuple(_finding(ref, counted, names) for ref, text in read.items() for counted in text.patterns)
+    blocking = any(finding.blocks for finding in findings)
+    return LayerResult(
+        layer=Layer.LOGS,
+        status=Status.FAILED if blocking else Status.UNKNOWN if unread or not texts else Status.OK,
+        findings=findings,
+        lines=tuple(
+            f"{ref}: {text.lines} lines, {len(text.patterns)} known patterns{_CUT_SHORT if ref in cut else ''}"
+            for ref, text in read.items()
+        ),
+        reason=grouped(unread) or ("" if texts else "no pod with a sidecar is asked about"),
+    )
 
 
 def _finding(ref: Ref, counted: PatternCount, names: Mapping[str, str]) -> Finding:

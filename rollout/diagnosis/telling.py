@@ -10,6 +10,7 @@ from rollout.diagnosis.inforce import modes
 from rollout.errors import RolloutError
 from rollout.mesh.secrets import Held, Summary
 from rollout.mesh.synchronization import Connections
+from rollout.model.diagnosis import Recognition
 from rollout.model.istio import Mode
 from rollout.model.kubernetes import Pod, Ref
 from rollout.model.synchronization import Difference
@@ -22,26 +23,26 @@ NOT_ASKED = "needs --logs TIME, such as 60s"
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Certificates, log lines and the modes in force by pod; a sentence where one could not be read.
+    """Certificates, what logs show and the modes in force by pod; a sentence where one could not be read.
 
-    `sync` is what istiod knows of all its proxies, None where it was not asked; `differences` is what a pod has against
-    what istiod would send it.
+    `cut`: pods whose log came faster than it could be read. `sync` is what istiod knows of all its proxies, None where
+    it was not asked; `differences` is what a pod has against what istiod would send it.
     """
 
     certificates: Mapping[Ref, Held | Summary | str] = {}
-    logs: Mapping[Ref, Iterable[str] | str] = {}
+    logs: Mapping[Ref, Recognition | str] = {}
     modes: Mapping[Ref, Mapping[int, Mode] | str] = {}
     sync: Connections | Unreadable | None = None
     differences: Mapping[Ref, tuple[Difference, ...] | str] = {}
+    cut: frozenset[Ref] = frozenset()
 
 
-def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | None = None) -> Seen:
-    """Ask each pod's proxy.
+def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None) -> Seen:
+    """Ask each pod's proxy; its log is another matter (`rollout.cli.following`).
 
     Args:
         pods: those with a proxy.
         proxies: None where nothing can be asked.
-        since: seconds of log; None: nobody asked for logs.
     """
     asked = [pod.ref for pod in pods]
     if proxies is None:
@@ -50,20 +51,11 @@ def ask_proxies(pods: Iterable[Pod], proxies: Proxies | None, since: float | Non
     held = {ref: ask(ref) for ref in asked}
     silent = {ref: why for ref, why in held.items() if isinstance(why, str)}
     found = {ref: silent.get(ref) or _modes(ref, proxies) for ref in asked}
-    return Seen(held, {ref: _logs(ref, proxies, since) for ref in asked}, found)
+    return Seen(held, dict.fromkeys(asked, NOT_ASKED), found)
 
 
 def _modes(ref: Ref, proxies: Proxies) -> Mapping[int, Mode] | str:
     try:
         return modes(proxies.inbound(ref))
-    except RolloutError as error:
-        return error.problem
-
-
-def _logs(ref: Ref, proxies: Proxies, since: float | None) -> Iterable[str] | str:
-    if since is None:
-        return NOT_ASKED
-    try:
-        return proxies.logs(ref, since)
     except RolloutError as error:
         return error.problem

@@ -11,7 +11,7 @@ from rollout.model.synchronization import ProxyState
 
 
 class Layer(StrEnum):
-    """Where mutual TLS can fail, in the order in which one looks."""
+    """Where mutual TLS can fail, in the order in which one looks; the probe, where it was asked for, tries it."""
 
     INJECTION = "injection"
     POLICY = "peer-authentication"
@@ -19,6 +19,7 @@ class Layer(StrEnum):
     LOGS = "logs"
     AUTHORIZATION = "authorization"
     ANALYZE = "analyze"
+    PROBE = "probe"
 
 
 class LayerResult(msgspec.Struct, frozen=True, kw_only=True):

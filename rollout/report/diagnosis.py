@@ -23,6 +23,7 @@ _TITLES = {
     Layer.LOGS: "the proxies' logs show no refused handshake",
     Layer.AUTHORIZATION: "AuthorizationPolicies allow it",
     Layer.ANALYZE: "istioctl analyze shows no errors",
+    Layer.PROBE: "a test call ends as the layers above expect",
 }
 
 

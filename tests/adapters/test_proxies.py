@@ -17,7 +17,7 @@ from rollout.adapters.proxies import PilotAgents, certificates_only
 from rollout.adapters.websocket import Ran
 from rollout.errors import Forbidden, Outcome, RolloutError
 from rollout.model.kubernetes import Ref
-from rollout.ports import InboundChain, Loggers, LogPart, Proxies
+from rollout.ports import InboundChain, Loggers, Proxies
 
 POD = Ref("Pod", "production", "orders-1")
 KEY = base64.b64encode(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----").decode()
@@ -39,10 +39,7 @@ def agents(*answers: Ran | RolloutError | bytes | str, **options: Any) -> tuple[
             return answer
         return Ran(0, answer.encode() if isinstance(answer, str) else answer, b"")
 
-    def read_log(pod: Ref, since: float) -> LogPart:
-        return LogPart(lines=(f"{pod.name} {since}",), size=1)
-
-    return PilotAgents(execute, read_log, **options), asked
+    return PilotAgents(execute, **options), asked
 
 
 def secret(camel: bool = False, **more: Any) -> list[dict[str, Any]]:
@@ -116,12 +113,6 @@ def test_the_secrets_alone_are_asked_for() -> None:
     with pytest.raises(RolloutError, match="holds no secrets") as caught:
         port.config_dump(POD)
     assert (Outcome.CANNOT_SEE, str(POD)) == (caught.value.outcome, caught.value.where)
-
-
-def test_logs_are_the_containers() -> None:
-    """The lines as they are."""
-    port, _ = agents()
-    assert ("orders-1 60",) == tuple(port.logs(POD, 60))
 
 
 def test_a_failure_of_pilot_agent_is_its_first_line() -> None:

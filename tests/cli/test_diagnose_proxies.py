@@ -162,7 +162,7 @@ def start(lab: Lab, state: Path, *argv: str) -> subprocess.Popen[str]:
 
 def hanging(lab: Lab, state: Path) -> subprocess.Popen[str]:
     """A diagnosis in the middle of its logs: the levels are raised, and the log does not come."""
-    slow = lab.faults.add(Fault(Effect.LATENCY, path="/log", seconds=60))
+    slow = lab.faults.add(Fault(Effect.LATENCY, path="/log.*limitBytes", seconds=60))
     process = start(lab, state, "--logs", "60s")
     end = time.monotonic() + 60
     while len(raised(lab)) < 4 or not slow.hits:

@@ -14,6 +14,7 @@ import pytest
 from rollout.diagnosis.certificates import certificates
 from rollout.diagnosis.conclusion import conclude
 from rollout.diagnosis.diagnose import of_call
+from rollout.diagnosis.patterns import recognise
 from rollout.diagnosis.question import Pair, question
 from rollout.diagnosis.telling import NOBODY, NOT_ASKED, Seen, ask_proxies
 from rollout.errors import Outcome, RolloutError
@@ -261,10 +262,10 @@ def test_a_chain_that_is_no_base64() -> None:
 class Telling:
     """Proxies that answer, or fail."""
 
-    def __init__(self, dump: bytes | RolloutError, certs: bytes | RolloutError = b"", logs: Any = ()) -> None:
+    def __init__(self, dump: bytes | RolloutError, certs: bytes | RolloutError = b"") -> None:
         """What each call gives."""
         inbound = dump if isinstance(dump, RolloutError) else (InboundChain(client_certificate=True, tls=True),)
-        self.answers = {"dump": dump, "certs": certs, "logs": logs, "inbound": inbound}
+        self.answers = {"dump": dump, "certs": certs, "inbound": inbound}
         self.asked: list[str] = []
 
     def _give(self, name: str) -> Any:
@@ -289,29 +290,25 @@ class Telling:
         answer: tuple[InboundChain, ...] = self._give("inbound")
         return answer
 
-    def logs(self, pod: Ref, since: float) -> Iterable[str]:
-        """Lines."""
-        answer: Iterable[str] = self._give("logs")
-        return answer
-
 
 FORBIDDEN = RolloutError("not permitted: create pods/exec")
 
 
 def test_proxies_that_are_asked() -> None:
-    """The whole dump, else /certs, else the first failure's sentence; logs where somebody asks for them."""
+    """The whole dump, else /certs, else the first failure's sentence; their logs are not asked for here."""
     dump = secrets(ROOT.leaf(LEDGER)[0], ROOT.pem)
     ref = SERVER.ref
-    whole = Telling(dump, logs=["a line"])
-    seen = ask_proxies([SERVER], whole, 60)
+    whole = Telling(dump)
+    seen = ask_proxies([SERVER], whole)
     assert isinstance(seen.certificates[ref], Held)
-    assert (["a line"], ["dump", "inbound", "logs"]) == (seen.logs[ref], whole.asked)
+    assert (NOT_ASKED, ["dump", "inbound"]) == (seen.logs[ref], whole.asked)
     assert {ref: {0: Mode.STRICT}} == seen.modes
     assert isinstance(ask_proxies([SERVER], Telling(b"junk", certs())).certificates[ref], Summary)
-    refused = ask_proxies([SERVER], Telling(FORBIDDEN, FORBIDDEN, FORBIDDEN), 60)
-    assert Seen({ref: FORBIDDEN.problem}, {ref: FORBIDDEN.problem}, {ref: FORBIDDEN.problem}) == refused
-    assert {ref: NOT_ASKED} == ask_proxies([SERVER], whole).logs
-    assert Seen({ref: NOBODY}, {ref: NOBODY}) == ask_proxies([SERVER], None, 60)
+    refused = ask_proxies([SERVER], Telling(FORBIDDEN, FORBIDDEN))
+    assert Seen({ref: FORBIDDEN.problem}, {ref: NOT_ASKED}, {ref: FORBIDDEN.problem}) == refused
+    assert Seen({ref: NOBODY}, {ref: NOBODY}) == ask_proxies([SERVER], None)
+    whole.answers["inbound"] = RolloutError("no listener")
+    assert {ref: "no listener"} == ask_proxies([SERVER], whole).modes
 
 
 def healthy(key: bytes) -> tuple[Seen, Any]:
@@ -320,7 +317,7 @@ def healthy(key: bytes) -> tuple[Seen, Any]:
         CLIENT.ref: secrets(ROOT.leaf(WEB)[0] + key, ROOT.pem + key, key=key, inline="string"),
         SERVER.ref: secrets(ROOT.leaf(LEDGER)[0] + key, ROOT.pem, key=key),
     }
-    seen = Seen({ref: held(dump) for ref, dump in dumps.items()}, {ref: ["info"] for ref in dumps})
+    seen = Seen({ref: held(dump) for ref, dump in dumps.items()}, {ref: recognise(["info"]) for ref in dumps})
     roots = [
         ConfigMap(metadata=each.metadata, data={"root-cert.pem": ROOT.pem.decode()})
         for each in (pod("istio-ca-root-cert", "shop"), pod("istio-ca-root-cert", "payments"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rollout.checks.registry import checks
 from rollout.diagnosis.conclusion import conclude, number, outcome
 from rollout.diagnosis.diagnose import of_namespace, proxies
+from rollout.diagnosis.patterns import recognise
 from rollout.diagnosis.question import OfNamespace
 from rollout.diagnosis.telling import Seen
 from rollout.errors import Outcome
@@ -50,6 +51,18 @@ def test_a_namespace() -> None:
     assert diagnosis.cause is Layer.POLICY
     already = layer(in_namespace(pod(), SHOP, service(), rule("DISABLE"), peers("STRICT")), Layer.POLICY)
     assert [("destination-rules", False)] == [(f.check, f.new) for f in already.findings]
+
+
+def test_callers_of_other_namespaces_have_names() -> None:
+    """In what logs show; a pod on its node's network shares that address with the kubelet, and is not named."""
+    refused = '"- - -" 0 NR filter_chain_not_found - "-" 0 0 0 - "-" "-" "-" "-" "-" - - 10.0.0.1:8080 {}:41234 - -'
+    text = recognise([refused.format("10.0.0.9"), refused.format("192.168.0.1")])
+    node = pod("node-exporter-1", "monitoring", sidecar=False, ip="192.168.0.1", spec={"hostNetwork": True})
+    made = namespace_world(space("payments"), pod(), pod("web-1", "shop", ip="10.0.0.9"), node)
+    seen = Seen(logs={pod().ref: text})
+    found = of_namespace(OfNamespace("payments"), made, seen, MESH, NO_ISTIOCTL, NOW)
+    (finding,) = layer(found, Layer.LOGS).findings
+    assert ("Pod shop/web-1: 1", "192.168.0.1: 1") == finding.where[1:3]
 
 
 def test_a_namespace_that_is_disabled() -> None:
@@ -99,7 +112,7 @@ def test_the_end_when_everything_passes() -> None:
     assert outcome(diagnosis) is Outcome.DONE
     skipped = conclude("a to b", ok(Status.OK, Status.SKIPPED))
     assert "a to b: mutual TLS works here, all layers pass (skipped: peer-authentication)" == skipped.sentence
-    assert [1, 2, 3, 4, 5, 6] == [number(which) for which in Layer]
+    assert [1, 2, 3, 4, 5, 6, 7] == [number(which) for which in Layer]
 
 
 def test_a_cause_without_evidence() -> None:

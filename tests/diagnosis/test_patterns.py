@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
 from rollout.diagnosis.known import PATTERNS
-from rollout.diagnosis.patterns import DETAILS, LONGEST, SHOWN, clean, lines, logs, match, recognise
-from rollout.errors import RolloutError
+from rollout.diagnosis.patterns import DETAILS, LONGEST, SHOWN, Recogniser, clean, lines, logs, match, recognise
 from rollout.model.diagnosis import PatternCount, Recognition
 from rollout.model.finding import Status
 from rollout.model.kubernetes import Ref
@@ -341,7 +339,9 @@ LEDGER = Ref("Pod", "payments", "ledger-1")
 def test_the_layer() -> None:
     """A caller's address becomes a pod's name where one has it."""
     text = [tcp("NR", "filter_chain_not_found"), tcp("NR", "filter_chain_not_found", remote="10.0.0.8:1")]
-    result = logs({LEDGER: text}, [pod(), pod("web-1", "shop", sidecar=False, ip="10.0.0.9"), pod("x-1", ip="")])
+    result = logs(
+        {LEDGER: recognise(text)}, [pod(), pod("web-1", "shop", sidecar=False, ip="10.0.0.9"), pod("x-1", ip="")]
+    )
     assert Status.FAILED is result.status
     assert ("Pod payments/ledger-1: 2 lines, 1 known patterns",) == result.lines
     assert {"Pod shop/web-1: 1", "10.0.0.8: 1"} <= set(result.findings[0].where)
@@ -349,28 +349,37 @@ def test_the_layer() -> None:
 
 def test_noise_of_a_drain_is_no_failure() -> None:
     """Shown all the same."""
-    result = logs({LEDGER: [access("upstream_reset_after_response_started{protocol_error}", "UPE", 200)]}, [])
+    cut = access("upstream_reset_after_response_started{protocol_error}", "UPE", 200)
+    result = logs({LEDGER: recognise([cut])}, [])
     assert (Status.OK, 1) == (result.status, len(result.findings))
-
-
-def broken() -> Iterator[str]:
-    """The connection ends while one reads."""
-    yield tcp("UR")
-    raise RolloutError("the API server closed the connection")
 
 
 def test_a_log_that_cannot_be_read() -> None:
     """A sentence; the other pods' logs are read."""
     other = Ref("Pod", "payments", "ledger-2")
     third = Ref("Pod", "payments", "ledger-3")
-    result = logs({LEDGER: "exec is forbidden", other: broken(), third: ["info"]}, [])
+    calm = recognise(["info"])
+    result = logs({LEDGER: "exec is forbidden", other: "the connection broke", third: calm}, [])
     assert Status.UNKNOWN is result.status
-    assert result.reason == (
-        "Pod payments/ledger-1: exec is forbidden; Pod payments/ledger-2: the API server closed the connection"
-    )
+    assert result.reason == ("Pod payments/ledger-1: exec is forbidden; Pod payments/ledger-2: the connection broke")
     assert ("Pod payments/ledger-3: 1 lines, 0 known patterns",) == result.lines
-    assert (Status.OK, "") == (logs({third: ["info"]}, []).status, logs({third: ["info"]}, []).reason)
+    assert (Status.OK, "") == (logs({third: calm}, []).status, logs({third: calm}, []).reason)
     assert Status.UNKNOWN is logs({}, []).status
+
+
+def test_a_log_that_was_too_fast() -> None:
+    """What was not read of it is said."""
+    result = logs({LEDGER: recognise(["info"])}, [], cut=[LEDGER])
+    assert ("Pod payments/ledger-1: 1 lines, 0 known patterns; the newest came too fast to be read",) == result.lines
+
+
+def test_lines_one_by_one() -> None:
+    """The first line of a pattern tells it; the counts are those of the whole."""
+    recogniser = Recogniser()
+    told = [recogniser.add(line) for line in ("info", tcp("UR"), tcp("UR"), "", tcp("NR", "filter_chain_not_found"))]
+    assert [None, "tcp-reset", None, None, "filter-chain-not-found"] == [each and each.id for each in told]
+    assert recogniser.result() == recognise(["info", tcp("UR"), tcp("UR"), "", tcp("NR", "filter_chain_not_found")])
+    assert (5, [1, 2]) == (recogniser.result().lines, [pattern.count for pattern in recogniser.result().patterns])
 
 
 def test_a_count_is_a_value() -> None:

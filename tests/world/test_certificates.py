@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -40,9 +39,6 @@ class Proxies:
         return self._given(self.certificates)
 
     def inbound(self, pod: Ref) -> tuple[InboundChain, ...]:
-        raise AssertionError("nobody asks")
-
-    def logs(self, pod: Ref, since: float) -> Iterable[str]:
         raise AssertionError("nobody asks")
 
     @staticmethod

@@ -59,6 +59,8 @@ class Write:
 
 
 Admission = Callable[[AdmissionRequest], str | ApiError | None]
+Mutation = Callable[[str, Json], Json]
+"""A mutating webhook: kind and new object, and what becomes of it."""
 Subscriber = Callable[[str, Json], None]
 
 
@@ -91,6 +93,7 @@ class Store:
         self.kinds = kinds or Kinds()
         self.storage = Storage()
         self.admission: list[Admission] = []
+        self.mutating: list[Mutation] = []
         self.writes: list[Write] = []
         self.namespace_controller = namespace_controller
         self._subscribers: list[Subscriber] = []

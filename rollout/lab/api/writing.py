@@ -63,7 +63,7 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
     with store.transaction() as emit:
         _check_namespace(store, resource, namespace, obj)
         give_name(obj)
-        obj = admitted(resource.kind, obj)
+        obj = _mutated(store, resource, admitted(resource.kind, obj))
         begin_life(resource, obj, store.now())
         _validate(resource, obj, None)
         _warn(resource, obj, request)
@@ -76,6 +76,14 @@ def create(store: Store, resource: Resource, namespace: str, document: Json, req
         change = store.storage.put(resource.key, obj)
         emit(change)
         return change.obj
+
+
+def _mutated(store: Store, resource: Resource, obj: Json) -> Json:
+    """What mutating webhooks make of a new object; what they add gets defaults, too."""
+    for webhook in store.mutating:
+        changed = webhook(resource.kind, obj)
+        obj = obj if changed is obj else defaulted(resource.kind, without_nulls(changed))
+    return obj
 
 
 def prepared(resource: Resource, namespace: str, document: Json) -> Json:

@@ -1,4 +1,4 @@
-"""Programs in the lab's containers: `pilot-agent request` in istio-proxy, which asks Envoy's admin interface.
+"""Programs in the lab's containers: `pilot-agent request` in istio-proxy, which asks Envoy's admin interface, and curl.
 
 The images are distroless: no shell, no curl. What pilot-agent prints and how it ends follows its source: the body and a
 line end, for 404 too; any other status from 400 on is an error.
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from rollout.lab import x509
 from rollout.lab.api.exec import Executed, not_found
+from rollout.lab.mesh.curl import Curl
 from rollout.lab.mesh.identity import Holding, Identities
 from rollout.lab.mesh.listener import Action, Chain
 from rollout.lab.mesh.loggers import Refused
@@ -42,6 +43,7 @@ class Agents:
     def __init__(self, simulation: Simulation, identities: Identities, catch_up: Callable[[], None]) -> None:
         """Run nothing yet."""
         self._simulation, self._identities, self._catch_up = simulation, identities, catch_up
+        self._curl = Curl(simulation)
 
     def run(
         self,
@@ -52,7 +54,9 @@ class Agents:
         stdin: Callable[[], bytes],  # noqa: ARG002 - nothing here reads it
     ) -> Executed:
         """`ExecSource` of the API."""
-        if container != "istio-proxy" or command[0] != "pilot-agent":
+        if container != "istio-proxy":
+            return self._called((namespace, pod), container, command)
+        if command[0] != "pilot-agent":
             return not_found(command)
         if list(command[1:2]) != ["request"] or len(command) < 4:
             text = f'Error: unknown command {" ".join(command[1:])!r} for "pilot-agent"\n'
@@ -64,6 +68,21 @@ class Agents:
         if status >= 400 and status != 404:
             return Executed(code=_FAILED, err=f"Error: received unsuccessful status code {status}: {text}\n".encode())
         return Executed(out=text.encode() + b"\n")
+
+    def _called(self, key: tuple[str, str], container: str, command: Sequence[str]) -> Executed:
+        """A program of the application's image."""
+        self._catch_up()
+        found: list[Executed] = []
+
+        def call(now: int) -> None:
+            view = self._simulation.catalog.pod(*key)
+            if view is None or not view.running:
+                found.append(Executed(failure=f"container {container} is not running"))
+            else:
+                found.append(self._curl.run(view, container, command, now))
+
+        self._simulation.act(call)
+        return found[0]
 
     def _page(self, key: tuple[str, str], method: str, target: str, now: int) -> Page:
         proxy = self._simulation.proxies.get(key)

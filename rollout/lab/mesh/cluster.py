@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rollout.lab.api.kinds import Kinds
-from rollout.lab.api.store import Admission
+from rollout.lab.api.store import Admission, Mutation
 
 Json = dict[str, Any]
 
@@ -18,6 +18,7 @@ class Cluster(Protocol):
     kinds: Kinds
     now: Callable[[], datetime]
     admission: list[Admission]
+    mutating: list[Mutation]
 
     def create(self, obj: Json, *, created: datetime | None = None, manager: str = "kubectl") -> Json:
         """Store a new object with its status; `ApiError` when that is refused."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from rollout.lab.mesh.accesslog import AccessLogs, Form
 from rollout.lab.mesh.apiserver import WebhookCaller
+from rollout.lab.mesh.bare import BarePods
 from rollout.lab.mesh.catalog import Catalog, PodView
 from rollout.lab.mesh.cluster import Cluster
 from rollout.lab.mesh.controllers import STARTUP, Controllers
@@ -81,6 +82,9 @@ class Simulation:
         self.network.now = lambda: self.now
         self.controllers = Controllers(store, self.catalog, self.schedule, self._job_fails, self.settings.version)
         self.kubelet = Kubelet(store, self.catalog, self.network, self.schedule, self.controllers.ready)
+        self.bare = BarePods(
+            store, self.catalog, self.schedule, lambda: (self.controllers.injector, self.settings.version)
+        )
         self.scraper = Scraper(self.storage, self.settings.scrape_interval)
         self.flows: dict[str, Flow | LongLived] = {}
         self.flip_seen: list[Callable[[str, int], None]] = []
@@ -94,6 +98,7 @@ class Simulation:
         self._dirty = True  # something happened at `now` that the running segment does not know
         store.subscribe(self._heard)
         store.admission.append(WebhookCaller(self.catalog, self.network))
+        store.mutating.append(self.bare.admit)
         for obj in [o for kind in store.kinds.resources for o in _stored(store, kind)]:
             self._inbox.append((start, "ADDED", obj))
 
@@ -217,7 +222,8 @@ class Simulation:
     def _react(self, event: str, obj: Json, before: Json | None) -> None:
         kind, namespace = obj["kind"], obj["metadata"].get("namespace") or ""
         if kind == "Pod":
-            self._pod_changed(event, obj)
+            self._pod_changed(event, obj, before)
+            self.bare.changed(event, obj, self.now)
         elif kind in _SETTLE and (before is None or event == "DELETED" or before.get("spec") != obj.get("spec") or
                                   before.get("data") != obj.get("data")):  # fmt: skip
             if kind == "ConfigMap" and "mesh" not in (obj.get("data") or {}):
@@ -253,7 +259,7 @@ class Simulation:
             for listen in self.flip_seen:
                 listen(namespace, self.now)
 
-    def _pod_changed(self, event: str, obj: Json) -> None:
+    def _pod_changed(self, event: str, obj: Json, before: Json | None) -> None:
         key = (obj["metadata"]["namespace"], obj["metadata"]["name"])
         pod = None if event == "DELETED" else self.catalog.pod(*key)
         proxy = self.proxies.get(key)
@@ -263,7 +269,8 @@ class Simulation:
             self.scraper.drop(key)
             del self.proxies[key]
             proxy = None
-        if pod is not None and event == "ADDED" and not pod.ready and pod.running:
+        begins = event == "ADDED" or (before is not None and not (before.get("status") or {}).get("podIP"))
+        if pod is not None and begins and not pod.ready and pod.running:
             self.schedule(self.now + STARTUP, lambda at, pod=pod: self.kubelet.started(pod, at))  # type: ignore[misc]
         if pod is None or gone or not pod.proxied:
             return

@@ -21,7 +21,7 @@ from rollout.errors import ClusterError
 from rollout.lab.api.kinds import Kinds, Resource
 from rollout.lab.api.objects import namespace_of, stamp
 from rollout.lab.api.status import ApiError, Json
-from rollout.lab.api.store import Admission
+from rollout.lab.api.store import Admission, Mutation
 from rollout.lab.remote import policies, served, tidy
 from rollout.lab.remote.connection import NO_ANSWER, Remote
 from rollout.lab.remote.paths import path_of
@@ -73,6 +73,7 @@ class RemoteStore:
         tidy.refuse_unless_empty(remote)
         self.remote, self.now, self.kinds = remote, now, kinds or Kinds()
         served.serve(remote, self.kinds, sleep=sleep)
+        self.mutating: list[Mutation] = []  # nor is the injector asked there
         self.admission: list[Admission] = []  # never asked: the server does not know the simulated network
         self.trouble = ""
         self._sleep = sleep

@@ -123,10 +123,18 @@ class Terminated(Value, frozen=True):
     finished_at: datetime | None = None
 
 
+class Waiting(Value, frozen=True):
+    """state.waiting."""
+
+    reason: str = ""
+    message: str = ""
+
+
 class ContainerState(Value, frozen=True):
     """containerStatuses[].state."""
 
     terminated: Terminated | None = None
+    waiting: Waiting | None = None
 
 
 class ContainerStatus(Value, frozen=True):
