@@ -23,11 +23,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rollout.adapters.prometheus_source import connect_metrics
+from rollout.lab.remote_write import _block, _snappy, _varint
 from rollout.model.traffic import Evidence
 from rollout.world.collector import collect
 from rollout.world.reads import Read, Traffic
 from rollout.world.world import World
-from tests.real.prometheus.remote_write import _block, _snappy, _varint
 from tests.real.prometheus.server import RealPrometheus, find_binary
 from tests.world.mesh_fakes import FakeCluster, NoAnalyzer, pod
 
@@ -80,6 +80,10 @@ class Timed:
     def __init__(self, inner: Any) -> None:
         """Around the real one."""
         self.inner, self.took = inner, list[tuple[float, str]]()
+
+    def past(self) -> Any:
+        """Itself: the look-back's queries are those that count."""
+        return self
 
     def __getattr__(self, name: str) -> Any:
         """`query`, `query_range`, `now`."""

@@ -113,8 +113,9 @@ class Lab:
         begin = to_ms(self._past)
         self._populate(begin)
         settings = Settings(
-            scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log)
-        )
+            scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log),
+            scenario.relabel,
+        )  # fmt: skip
         self.simulation = Simulation(self.cluster, begin, settings)
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}

@@ -19,7 +19,7 @@ from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, 
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
 from rollout.world.certificates import read_certificates
-from rollout.world.history import config_maps, read_traffic
+from rollout.world.history import read_traffic
 from rollout.world.live import read_before, read_observed, read_propagation
 from rollout.world.ownership import read_ownership
 from rollout.world.reads import (
@@ -36,7 +36,7 @@ from rollout.world.reads import (
     Rights,
     Traffic,
 )
-from rollout.world.sources import Sources, unreadable
+from rollout.world.sources import Sources, config_maps, unreadable
 from rollout.world.world import Reading, Unreadable, World
 
 R = TypeVar("R", bound=Read)
@@ -85,6 +85,7 @@ def collect(
                 pass
     for found in _together(wanted, sources):
         keep(found)
+    keep(sources.found())
     sources.learn(dict(answers))  # who calls is in the traffic
     keep(_certificates([read for read in wanted if isinstance(read, Certificates)], proxies, sources, now))
     return answers

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 
-from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
+from rollout.errors import ClusterError, MetricsError, QueryTooHeavy
 from rollout.mesh.injection import captured, injected
 from rollout.mesh.workloads import workload
 from rollout.model.kubernetes import (
@@ -29,26 +28,35 @@ from rollout.model.kubernetes import (
     ValidatingWebhookConfiguration,
 )
 from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
-from rollout.ports import Answer, Right
+from rollout.ports import Answer, Right, Sample
 from rollout.world import queries
 from rollout.world.batches import Batch, batches
-from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
+from rollout.world.conventions import note, untold
+from rollout.world.evidence import (
+    OVERLAP,
+    EdgeId,
+    Known,
+    Part,
+    Slice,
+    conclude,
+    edge_of,
+    halving,
+    identity,
+    merge,
+    slices,
+)
 from rollout.world.holes import Span, gaps, known_from, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import concerning, proxies
 from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of, wanted
-from rollout.world.sources import Sights, Sources, unreadable
-from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
+from rollout.world.sources import Sights, Sources, config_maps, unreadable
+from rollout.world.suspects import Clues, references, suspects
 from rollout.world.world import Unreadable
 from rollout.world.young import spell
 
-T = TypeVar("T")
-
 #: Prometheus forgets a sample after five minutes: finer steps show nothing more.
 STEP = 300.0
-#: Below this a slice is not halved any more.
-SMALLEST = timedelta(minutes=30)
 #: A pod is in Prometheus' service discovery only after a while.
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
@@ -74,8 +82,8 @@ class _History:
     def __init__(self, reads: Sequence[Traffic], sources: Sources) -> None:
         self.reads = reads
         self.sources = sources
-        self.scope = Scope(tuple(sorted({read.namespace for read in reads})), reads[0].match)
         self.end = sources.at
+        self.scope = sources.scope([read.namespace for read in reads], reads[0].match)
         self.start = self.end - timedelta(seconds=reads[0].look_back)
         self.warnings: list[str] = []
         self.past = sources.metrics.past()
@@ -83,9 +91,10 @@ class _History:
     def answers(self) -> dict[Traffic, Evidence | Unreadable]:
         sights = self.sources.sights(self.scope.namespaces, self.scope.match)
         self.warnings.extend(sights.warnings)
+        lacking = self._lacking()
         parts = [part for span in slices(self.start, self.end) for part in self._parts(span)]
         edges = merge(parts, self._ask(queries.open_connections(self.scope), live=True), self.end)
-        unlabelled = {s.labels.get("namespace", "") for s in self._ask(queries.unlabelled(self.scope)).samples}
+        untold = self._untold()
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
         blank, missed = self._attendance(sights)
@@ -103,19 +112,52 @@ class _History:
                 edges=mine[asked],
                 gaps=blank.get(name, ()),
                 unscraped=missed.get(name, {}),
-                unlabelled=name in unlabelled,
+                unlabelled=(*lacking.get("", ()), *lacking.get(name, ())),
+                untold=untold.get(name, ""),
                 workloads=self._workloads(name),
                 hours={key: times for key, times in kept.items() if times},
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
                 warnings=concerning(self.warnings, read.match),
-                query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
+                query=queries.existence(self._scope((name,)), Family.HTTP, read.look_back, True),
             )
             proven = conclude(read, self.end, known)
-            said = (*proven.warnings, *_shortened(asked, read))
+            said = (*proven.warnings, *_shortened(asked, read), *note(self.scope.labels))
             answers[asked] = msgspec.structs.replace(proven, warnings=said)
         return answers
+
+    def _scope(self, namespaces: tuple[str, ...]) -> Scope:
+        return msgspec.structs.replace(self.scope, namespaces=namespaces)
+
+    def _lacking(self) -> dict[str, tuple[str, ...]]:
+        """The labels that are missing somewhere in the look-back, by namespace; '' where it is missing itself.
+
+        Without `reporter` the policy tells who reports, from here on.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for row in self._over(queries.unlabelled):
+            if row.labels[queries.PART] == queries.REPORTER:
+                self.scope = msgspec.structs.replace(
+                    self.scope, labels=msgspec.structs.replace(self.scope.labels, reporter=False)
+                )
+            else:
+                found.setdefault(row.labels.get("namespace", ""), {})[row.labels[queries.PART]] = None
+        return {namespace: tuple(labels) for namespace, labels in found.items()}
+
+    def _untold(self) -> dict[str, str]:
+        """Reports without `reporter` that may be the destination's, by its namespace."""
+        labels = self.scope.labels
+        return {} if labels.reporter else untold(self._over(queries.unattributed), labels)
+
+    def _over(self, query: Callable[[Scope, float], str]) -> list[Sample]:
+        """The whole look-back at once: there is next to nothing to find. A store of history may lag."""
+        whole = Slice(self.start, self.end)
+        found = halving(whole, lambda span: self._ask(query(self.scope, span.seconds), span.end).samples)
+        if self.past.address() != self.sources.metrics.address():
+            newest = min(whole.seconds, LAG.total_seconds())
+            found += self._ask(query(self.scope, newest), live=True).samples
+        return found
 
     def _ask(self, promql: str, at: datetime | None = None, *, live: bool = False) -> Answer:
         answer = (self.sources.metrics if live else self.past).query(promql, at or self.end)
@@ -145,7 +187,7 @@ class _History:
         self, namespaces: tuple[str, ...], edges: dict[str, tuple[Edge, ...]]
     ) -> dict[EdgeId, tuple[datetime, ...]]:
         """The hours of each plaintext edge: costs a second look, so only where there is one."""
-        scope = Scope(namespaces, self.scope.match)
+        scope = self._scope(namespaces)
         families = sorted({e.family for name in namespaces for e in edges[name] if not e.mutual})
         found: dict[EdgeId, set[datetime]] = {}
         for family in families:
@@ -170,7 +212,7 @@ class _History:
         self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
     ) -> dict[EdgeId, Sighting]:
         """When each plaintext edge was seen first and last: one short range per hour that is worth it."""
-        scope, step = Scope((read.namespace,), read.match), step_of(sight.interval)
+        scope, step = self._scope((read.namespace,)), step_of(sight.interval)
         looked = wanted(hours.values())
         seen: dict[EdgeId, list[datetime]] = {}
         for hour in looked:
@@ -219,7 +261,7 @@ class _History:
             if (read.holes or read.since) and any(not edge.mutual for edge in found):
                 alike.setdefault((read.holes, read.since), []).append(read)
         for reads in alike.values():
-            seen = self._plain(Scope(tuple(sorted(read.namespace for read in reads)), self.scope.match), reads[0])
+            seen = self._plain(self._scope(tuple(sorted(read.namespace for read in reads))), reads[0])
             for read in reads:
                 mine[read] = tuple(e for e in mine[read] if e.mutual or e.open or identity(e) in seen)
         return mine
@@ -245,7 +287,7 @@ class _History:
         missed: dict[str, dict[str, float]] = {}
         for metric in sorted({sight.metric for sight in sights.of.values()}):
             names = tuple(name for name in self.scope.namespaces if sights.of[name].metric == metric)
-            scope = Scope(names, self.scope.match)
+            scope = self._scope(names)
             blank |= self._gaps(scope, SightMetric(metric))
             seen = self._attended(scope, SightMetric(metric))
             for name in names:
@@ -346,34 +388,3 @@ def _shortened(asked: Traffic, read: Traffic) -> tuple[str, ...]:
     if read.look_back >= asked.look_back:
         return ()
     return (f"short evidence: Prometheus knows {spell(read.look_back)} of the {spell(asked.look_back)} asked for",)
-
-
-def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]:
-    """The ConfigMaps of these `namespace/name` that are there and may be read, at most 50.
-
-    Raises:
-        ClusterError: the API does not answer, which says nothing of any of them.
-    """
-    found = []
-    for full in names[:CONFIG_MAPS]:
-        namespace, _, name = full.partition("/")
-        try:
-            found.append(sources.cluster.get(ConfigMap, namespace, name))
-        except ClusterError as error:
-            if not isinstance(error, NotFound) and error.status != 403:
-                raise
-    return tuple(found)
-
-
-def halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
-    """All answers for the span, in smaller and smaller parts while Prometheus says that it is too heavy.
-
-    Raises:
-        QueryTooHeavy: the smallest part still is.
-    """
-    try:
-        return list(ask(span))
-    except QueryTooHeavy:
-        if span.end - span.start <= SMALLEST:
-            raise
-        return [answer for half in span.halves for answer in halving(half, ask)]

@@ -18,11 +18,13 @@ from rollout.ports import AnalyzerMessage, Right
 from rollout.record.change import Change, Policy
 from rollout.world.bodies import body_of
 from rollout.world.collector import collect
+from rollout.world.promql import ScrapeLabels
 from rollout.world.reads import (
     Analysis,
     Before,
     Beside,
     DryRun,
+    Labelling,
     Objects,
     Observed,
     Propagation,
@@ -265,8 +267,11 @@ def test_observations_of_many_namespaces_cost_the_queries_of_one() -> None:
 
 def test_a_tick_asks_three_queries_and_the_time() -> None:
     """Sight, the window, and the last interval; the clock is the fourth."""
-    metrics = _sighted(("production", "orders-7d9-abc"))
-    assert _answer(Observed("production", 120.0), FakeCluster(pod()), metrics).sight.full
+    metrics, read = _sighted(("production", "orders-7d9-abc")), Observed("production", 120.0)
+    world = World().plus(collect([read], FakeCluster(pod()), metrics, NoAnalyzer(), World(), NOW))
+    assert world.get(Labelling()) == ScrapeLabels()
+    metrics.asked.clear()
+    assert collect([read], FakeCluster(pod()), metrics, NoAnalyzer(), world, NOW)[read].value.sight.full
     assert len(metrics.asked) == 3
 
 
