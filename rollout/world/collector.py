@@ -15,6 +15,7 @@ import msgspec
 from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotFound, Rejected, RolloutError
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
+from rollout.model.look import Announce, nobody
 from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, Right
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
@@ -53,6 +54,7 @@ def collect(
     world: World,
     now: datetime,
     proxies: Proxies | None = None,
+    announce: Announce = nobody,
 ) -> dict[Read, Reading]:
     """An answer for every read, all with the age `now`.
 
@@ -61,9 +63,10 @@ def collect(
         world: what is known already; saves lists, and may be empty.
         now: when this collection began.
         proxies: None where nothing asks them.
+        announce: hears of a look-back before its long queries, and at its end.
     """
     wanted = list(dict.fromkeys(reads))
-    sources = Sources(cluster, metrics, world)
+    sources = Sources(cluster, metrics, world, announce)
     answers: dict[Read, Reading] = {}
 
     def keep(found: dict[Any, Any]) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from rollout.errors import QueryTooHeavy
+from rollout.model.look import ScrapeLabels
 from rollout.ports import Metrics, Sample
 from rollout.world import queries
-from rollout.world.promql import NAMESPACE_LABELS, PAIRS, PART, POD_LABELS, Scope, ScrapeLabels
+from rollout.world.promql import NAMESPACE_LABELS, PAIRS, PART, POD_LABELS, Scope
 from rollout.world.scrapes import SightMetric
 
 #: How to keep the label, wherever it was dropped.
@@ -52,18 +53,10 @@ def looked_for() -> str:
     return f"{' or '.join(NAMESPACE_LABELS)}, and {', '.join(POD_LABELS[:-1])} or {POD_LABELS[-1]}"
 
 
-def note(labels: ScrapeLabels) -> tuple[str, ...]:
-    """What differs from the usual labels, for people."""
-    usual = ScrapeLabels()
-    said = []
-    if (labels.namespace, labels.pod) != (usual.namespace, usual.pod):
-        said.append(f"this Prometheus names the scraped pods by {labels.namespace} and {labels.pod}")
-    if not labels.reporter:
-        said.append(
-            "the label reporter is dropped: who reports is told by connection_security_policy, "
-            "which a caller's proxy always says is unknown"
-        )
-    return tuple(said)
+DROPPED = (
+    "the label reporter is dropped: who reports is told by connection_security_policy, "
+    "which a caller's proxy always says is unknown"
+)
 
 
 def untold(rows: Sequence[Sample], labels: ScrapeLabels) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -27,11 +27,13 @@ from rollout.model.kubernetes import (
     StatefulSet,
     ValidatingWebhookConfiguration,
 )
+from rollout.model.look import Pace, Taken
 from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
-from rollout.ports import Answer, Right, Sample
+from rollout.ports import Answer, Right
 from rollout.world import queries
+from rollout.world.asking import LAG, Asking
 from rollout.world.batches import Batch, batches
-from rollout.world.conventions import note, untold
+from rollout.world.conventions import DROPPED, untold
 from rollout.world.evidence import (
     OVERLAP,
     EdgeId,
@@ -61,8 +63,6 @@ STEP = 300.0
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
 SETTLE = timedelta(minutes=5)
-#: A store of history may know the newest hours late (an uploaded block holds two); the live Prometheus knows them.
-LAG = timedelta(hours=3)
 #: Less than this is no evidence, whatever was accepted.
 SHORTEST = timedelta(hours=1)
 
@@ -85,15 +85,14 @@ class _History:
         self.end = sources.at
         self.scope = sources.scope([read.namespace for read in reads], reads[0].match)
         self.start = self.end - timedelta(seconds=reads[0].look_back)
-        self.warnings: list[str] = []
-        self.past = sources.metrics.past()
+        self.ask = Asking(sources)
 
     def answers(self) -> dict[Traffic, Evidence | Unreadable]:
         sights = self.sources.sights(self.scope.namespaces, self.scope.match)
-        self.warnings.extend(sights.warnings)
+        self.ask.warnings.extend(sights.warnings)
         lacking = self._lacking()
-        parts = [part for span in slices(self.start, self.end) for part in self._parts(span)]
-        edges = merge(parts, self._ask(queries.open_connections(self.scope), live=True), self.end)
+        parts = self._slices(sights)
+        edges = merge(parts, self.ask.instant(queries.open_connections(self.scope), live=True), self.end)
         untold = self._untold()
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
@@ -119,13 +118,28 @@ class _History:
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
-                warnings=concerning(self.warnings, read.match),
+                warnings=concerning(self.ask.warnings, read.match),
                 query=queries.existence(self._scope((name,)), Family.HTTP, read.look_back, True),
             )
             proven = conclude(read, self.end, known)
-            said = (*proven.warnings, *_shortened(asked, read), *note(self.scope.labels))
+            said = (*proven.warnings, *_shortened(asked, read), *(() if self.scope.labels.reporter else (DROPPED,)))
             answers[asked] = msgspec.structs.replace(proven, warnings=said)
+        self.sources.announce(Taken(self.ask.count))
         return answers
+
+    def _slices(self, sights: Sights) -> list[Part]:
+        """The long queries; before them it is said how much is asked."""
+        spans, metrics = slices(self.start, self.end), len({sight.metric for sight in sights.of.values()})
+        self.sources.announce(self.ask.look(self.scope, self._seconds, len(spans), metrics))
+        parts: list[Part] = []
+        for done, span in enumerate(spans, 1):
+            parts += self._parts(span)
+            self.sources.announce(Pace(done, len(spans)))
+        return parts
+
+    @property
+    def _seconds(self) -> float:
+        return (self.end - self.start).total_seconds()
 
     def _scope(self, namespaces: tuple[str, ...]) -> Scope:
         return msgspec.structs.replace(self.scope, namespaces=namespaces)
@@ -136,7 +150,7 @@ class _History:
         Without `reporter` the policy tells who reports, from here on.
         """
         found: dict[str, dict[str, None]] = {}
-        for row in self._over(queries.unlabelled):
+        for row in self.ask.over(queries.unlabelled, self.scope, self.start):
             if row.labels[queries.PART] == queries.REPORTER:
                 self.scope = msgspec.structs.replace(
                     self.scope, labels=msgspec.structs.replace(self.scope.labels, reporter=False)
@@ -148,29 +162,15 @@ class _History:
     def _untold(self) -> dict[str, str]:
         """Reports without `reporter` that may be the destination's, by its namespace."""
         labels = self.scope.labels
-        return {} if labels.reporter else untold(self._over(queries.unattributed), labels)
-
-    def _over(self, query: Callable[[Scope, float], str]) -> list[Sample]:
-        """The whole look-back at once: there is next to nothing to find. A store of history may lag."""
-        whole = Slice(self.start, self.end)
-        found = halving(whole, lambda span: self._ask(query(self.scope, span.seconds), span.end).samples)
-        if self.past.address() != self.sources.metrics.address():
-            newest = min(whole.seconds, LAG.total_seconds())
-            found += self._ask(query(self.scope, newest), live=True).samples
-        return found
-
-    def _ask(self, promql: str, at: datetime | None = None, *, live: bool = False) -> Answer:
-        answer = (self.sources.metrics if live else self.past).query(promql, at or self.end)
-        self.warnings.extend(answer.warnings)
-        return answer
+        return {} if labels.reporter else untold(self.ask.over(queries.unattributed, self.scope, self.start), labels)
 
     def _existing(self, scope: Scope, family: Family, end: datetime, wide: float, *, plaintext: bool = False) -> Answer:
         """What was there in the `wide` seconds before `end`; a store of history may lag, so the newest hours twice."""
-        answer = self._ask(queries.existence(scope, family, wide, plaintext), end)
-        if self.past.address() == self.sources.metrics.address() or self.end - end >= LAG:
+        answer = self.ask.instant(queries.existence(scope, family, wide, plaintext), end)
+        if not self.ask.elsewhere or self.end - end >= LAG:
             return answer
         newest = min(wide, (LAG - (self.end - end)).total_seconds())
-        live = self._ask(queries.existence(scope, family, newest, plaintext), end, live=True)
+        live = self.ask.instant(queries.existence(scope, family, newest, plaintext), end, live=True)
         return Answer((*answer.samples, *live.samples), answer.warnings)
 
     def _parts(self, span: Slice) -> Iterator[Part]:
@@ -180,7 +180,7 @@ class _History:
     def _part(self, span: Slice, family: Family) -> Part:
         wide = span.seconds + OVERLAP.total_seconds()
         existing = self._existing(self.scope, family, span.end, wide)
-        volume = self._ask(queries.volume(self.scope, family, span.seconds), span.end)
+        volume = self.ask.instant(queries.volume(self.scope, family, span.seconds), span.end)
         return Part(span, family, existing, volume)
 
     def _hours(
@@ -200,11 +200,10 @@ class _History:
     def _sighted(self, span: Slice, family: Family, promql: str) -> list[tuple[EdgeId, datetime]]:
         hours = max(1, round(span.seconds / HOUR.total_seconds()))
         first = span.end - (hours - 1) * HOUR
-        answers = [self.past.query_range(promql, first, span.end, HOUR.total_seconds())]
+        answers = [self.ask.ranged(promql, first, span.end, HOUR.total_seconds())]
         newest = max(first, self.end - LAG)
-        if self.past.address() != self.sources.metrics.address() and newest <= span.end:
-            answers.append(self.sources.metrics.query_range(promql, newest, span.end, HOUR.total_seconds()))
-        self.warnings.extend(warning for answer in answers for warning in answer.warnings)
+        if self.ask.elsewhere and newest <= span.end:
+            answers.append(self.ask.ranged(promql, newest, span.end, HOUR.total_seconds(), live=True))
         every = [series for answer in answers for series in answer.series]
         return [(identity(edge_of(series.labels, family)), time) for series in every for time, _ in series.points]
 
@@ -220,11 +219,9 @@ class _History:
                 promql = queries.existence(scope, family, SCRAPES * step, True)
                 first = hour - HOUR + timedelta(seconds=step)
                 try:
-                    where = self.sources.metrics if self.end - hour < LAG - HOUR else self.past
-                    answer = where.query_range(promql, first, hour, step)
+                    answer = self.ask.ranged(promql, first, hour, step, live=self.end - hour < LAG - HOUR)
                 except QueryTooHeavy:  # then the hour is close enough
                     continue
-                self.warnings.extend(answer.warnings)
                 for series in answer.series:
                     key = identity(edge_of(series.labels, family))
                     seen.setdefault(key, []).extend(time for time, _ in series.points)
@@ -297,9 +294,8 @@ class _History:
         return blank, missed
 
     def _gaps(self, scope: Scope, metric: SightMetric) -> dict[str, tuple[Span, ...]]:
-        step = max(STEP, (self.end - self.start).total_seconds() / 5000)
-        answer = self.past.query_range(queries.presence(scope, metric), self.start, self.end, step)
-        self.warnings.extend(answer.warnings)
+        step = max(STEP, self._seconds / 5000)
+        answer = self.ask.ranged(queries.presence(scope, metric), self.start, self.end, step)
         times = {series.labels.get("namespace", ""): [time for time, _ in series.points] for series in answer.series}
         between = timedelta(seconds=step)
         return {name: gaps(times.get(name, []), self.start, self.end, between) for name in scope.namespaces}
@@ -308,7 +304,7 @@ class _History:
         total: dict[tuple[str, str], float] = {}
 
         def count(span: Slice) -> list[Answer]:
-            return [self._ask(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
+            return [self.ask.instant(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
 
         for span in slices(self.start, self.end):
             for answer in halving(span, count):

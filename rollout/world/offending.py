@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rollout.model.look import ScrapeLabels
 from rollout.model.traffic import Family
 from rollout.ports import Metrics
 from rollout.world import queries
 from rollout.world.conventions import detected
 from rollout.world.evidence import OVERLAP, EdgeId, Slice, edge_of, halving, identity, slices
-from rollout.world.promql import Scope, ScrapeLabels
+from rollout.world.promql import Scope
 
 
 def offending(namespaces: Sequence[str], look_back: timedelta, match: str, metrics: Metrics) -> dict[str, int]:

@@ -8,22 +8,9 @@ from typing import Any, ParamSpec
 
 import msgspec
 
+from rollout.model.look import ScrapeLabels
+
 P = ParamSpec("P")
-
-
-class ScrapeLabels(msgspec.Struct, frozen=True):
-    """How a Prometheus names what it scraped, by its relabelling.
-
-    Args:
-        namespace: the label with the scraped pod's namespace.
-        pod: the label with its name.
-        reporter: whether every proxy's report says who reports. Where a rule drops that label, the policy tells: only
-            the destination knows one (istio.md 6.2).
-    """
-
-    namespace: str = "namespace"
-    pod: str = "pod"
-    reporter: bool = True
 
 
 #: The labels by which pods are told, the usual ones first: both are relabelling's choice, one independent of the other.

@@ -11,10 +11,10 @@ import msgspec
 
 from rollout.errors import ClusterError, Forbidden, MetricsRefused, NotFound, QueryTooHeavy, RolloutError, Unauthorized
 from rollout.model.kubernetes import ConfigMap, Object, Pod
+from rollout.model.look import Announce, ScrapeLabels, nobody
 from rollout.model.traffic import Sight
 from rollout.ports import Cluster, Metrics, Right, Sample
 from rollout.world.conventions import detected
-from rollout.world.promql import ScrapeLabels
 from rollout.world.queries import PART, SEEN, Scope, SightMetric, seen
 from rollout.world.reads import Labelling, Objects, Read
 from rollout.world.sight import by_namespace, by_pod, interval_of, sight_of
@@ -50,11 +50,12 @@ class Sights(msgspec.Struct, frozen=True):
 class Sources:
     """Ports and what is known; lives for one collection."""
 
-    def __init__(self, cluster: Cluster, metrics: Metrics, world: World) -> None:
-        """Ask nothing yet."""
+    def __init__(self, cluster: Cluster, metrics: Metrics, world: World, announce: Announce = nobody) -> None:
+        """Ask nothing yet; `announce` hears of what takes long."""
         self.cluster = cluster
         self.metrics = metrics
         self.world = world
+        self.announce = announce
         self._at: datetime | None = None
         self._objects: dict[tuple[type[Object], str], tuple[Object, ...]] = {}
         self._sights: dict[tuple[Scope, float], Sights] = {}

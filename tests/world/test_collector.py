@@ -13,12 +13,12 @@ from rollout.errors import Conflict, Forbidden, NotFound, Outcome, Rejected, Rol
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.judgement import Baseline, Observation
 from rollout.model.kubernetes import APIService, ConfigMap, Deployment, Ingress, Metadata, Pod, Ref
+from rollout.model.look import ScrapeLabels
 from rollout.model.traffic import Family, Party
 from rollout.ports import AnalyzerMessage, Right
 from rollout.record.change import Change, Policy
 from rollout.world.bodies import body_of
 from rollout.world.collector import collect
-from rollout.world.promql import ScrapeLabels
 from rollout.world.reads import (
     Analysis,
     Before,

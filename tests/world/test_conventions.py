@@ -8,12 +8,13 @@ from itertools import product
 import pytest
 
 from rollout.model.judgement import Observation
+from rollout.model.look import ScrapeLabels
 from rollout.model.traffic import Evidence, EvidenceVerdict
 from rollout.ports import Sample
 from rollout.world.collector import collect
 from rollout.world.conventions import chosen, detected
 from rollout.world.offending import offending
-from rollout.world.promql import NAMESPACE_LABELS, PART, POD_LABELS, ScrapeLabels
+from rollout.world.promql import NAMESPACE_LABELS, PART, POD_LABELS
 from rollout.world.reads import Labelling, Observed, Ownership, Propagation, Read, Traffic
 from rollout.world.world import World
 from tests.world.mesh_fakes import NOW, FakeCluster, LabMetrics, NoAnalyzer, deployment, istio_labels, pod, scrapes
@@ -66,10 +67,7 @@ def test_the_labels_of_the_scraped_pod_are_found_out(namespace: str, pod_label: 
     metrics.write(REQUESTS, labels, _counted(0.1))
     metrics.write("envoy_listener_manager_listener_modified", scraped, _counted(0.01))
     evidence = _evidence(metrics)
-    assert (EvidenceVerdict.CLEAN, (OURS,)) == (evidence.verdict, evidence.sight.seen)
-    usual = (namespace, pod_label) == ("namespace", "pod")
-    said = f"this Prometheus names the scraped pods by {namespace} and {pod_label}"
-    assert (() if usual else (said,)) == evidence.warnings
+    assert (EvidenceVerdict.CLEAN, (OURS,), ()) == (evidence.verdict, evidence.sight.seen, evidence.warnings)
     taken = _ask(metrics, Propagation("production", NOW - timedelta(minutes=5)))
     assert ((OURS,), ()) == (taken.updated, taken.unseen)  # type: ignore[attr-defined]
     metrics.write("envoy_server_uptime", {namespace: "production", pod_label: "stranger"}, _counted(1.0))

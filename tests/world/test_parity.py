@@ -108,7 +108,7 @@ def _otherwise(namespace: str, lives: dict[str, tuple[range, float]]) -> list[Sa
             labels = istio_labels(f"{source}/{name}", f"{namespace}/orders", reporter="", pod="", pod_name=name)
             labels |= {"connection_security_policy": policy, "namespace": scrape}
             found += [_series(labels, metric, span, slope) for metric in COUNTERS]
-    bare = istio_labels("web/other", reporter="", connection_security_policy="unknown", pod="", pod_name="other")
+    bare = istio_labels("web/other", reporter="", connection_security_policy="unknown", pod="", pod_name=namespace)
     passed = {"destination_service_name": "PassthroughCluster", "destination_workload_namespace": "unknown"}
     found.append(_series(bare | passed | {"destination_service": "10.0.0.7:8080"}, COUNTERS[0], range(SPAN), 2.0))
     gone = istio_labels("web/old", f"{namespace}/orders", connection_security_policy="", namespace="", pod="")
