@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from rollout.adapters.prometheus import PrometheusMetrics
+from rollout.adapters.prometheus_source import TIMEOUT
+from rollout.adapters.transport import READ
 from rollout.errors import MetricsUnreachable
 from rollout.ports import Answer, RangeAnswer
 
@@ -49,6 +51,11 @@ class NamedMetrics:
     def address(self) -> str:
         """Where it is, '' without one."""
         return self._inner.address() if self._inner else ""
+
+    def limit(self) -> float:
+        """Seconds that one query of the look-back may take: through the API server it is the cluster's."""
+        past = self._past or self._inner
+        return READ if past is not None and not past.address().startswith("http") else TIMEOUT
 
     def close(self) -> None:
         """Close its connections."""

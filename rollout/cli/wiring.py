@@ -63,6 +63,7 @@ class Ports(msgspec.Struct):
     def screen(self, args: Any, *, quiet: bool = False) -> Screen:
         """The screen of a command; what moves on it ends with the ports."""
         made = Screen(quiet=quiet, json=args.output == "json", again=again(args))
+        made.looking.limit = self.metrics.limit()
         if self.closing is not None:
             self.closing.callback(made.close)
         return made

@@ -1,0 +1,63 @@
+"""Hears of look-backs: says beforehand how much is asked and how long it may take, and keeps what it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from rollout.adapters.prometheus_source import TIMEOUT
+from rollout.model.look import Look, Looked, Pace, Taken
+from rollout.report.looking import LONG, before, estimate, many, unusual
+
+#: Seconds to go that are worth a line.
+WORTH = 10.0
+
+
+class Looking:
+    """`Announce` of one command.
+
+    Args:
+        say: tells one sentence, besides what the command prints.
+        monotonic: seconds of the wall clock.
+
+    `limit` is how long one query may take, in seconds.
+    """
+
+    limit = TIMEOUT
+
+    def __init__(self, say: Callable[[str], None], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Nothing was heard."""
+        self.looks: list[Looked] = []
+        self._say, self._monotonic = say, monotonic
+        self._begun = 0.0
+        self._said: set[str] = set()
+
+    def __call__(self, heard: Look | Pace | Taken) -> None:
+        """A look-back begins, goes on, or is over."""
+        match heard:
+            case Look():
+                self._begun, self._said = self._monotonic(), self._said & {"labels"}
+                self.looks.append(Looked(look=heard))
+                self._once("labels", unusual(heard.labels))
+                self._once("before", before(heard, self.limit) if many(heard) else "")
+            case Pace(done, slices):
+                self._paced(done, slices)
+            case Taken(queries):
+                took = self._monotonic() - self._begun
+                self.looks[-1] = msgspec.structs.replace(self.looks[-1], queries=queries, seconds=took)
+
+    def _paced(self, done: int, slices: int) -> None:
+        """A Prometheus that is slower than its series make one think is announced late; the pace is told once."""
+        took = self._monotonic() - self._begun
+        left = took / done * (slices - done)
+        if took + left >= LONG and done < slices:
+            self._once("before", before(self.looks[-1].look, self.limit))
+        if left >= WORTH:
+            self._once("pace", estimate(left))
+
+    def _once(self, what: str, sentence: str) -> None:
+        if sentence and what not in self._said:
+            self._said.add(what)
+            self._say(sentence)
