@@ -15,8 +15,19 @@ from rollout.ports import Answer, RangeAnswer
 class NamedMetrics:
     """`ports.Metrics` over an address that may come late; without one every question is a sentence."""
 
-    def __init__(self, connect: Callable[[str, bool], PrometheusMetrics], address: str, history: str = "") -> None:
-        """Connect at once where there is an address; the flag of `connect` says that it is for the look-back."""
+    def __init__(
+        self,
+        connect: Callable[[str, bool], PrometheusMetrics],
+        address: str,
+        history: str = "",
+        hint: Callable[[], str] = str,
+    ) -> None:
+        """Connect at once where there is an address; the flag of `connect` says that it is for the look-back.
+
+        `hint` looks for what could be named; it is asked once, and only where nothing is.
+        """
+        self._hint = hint
+        self._hinted: str | None = None
         self._connect = connect
         self._inner = connect(address, False) if address else None
         self._past = connect(history, True) if history else None
@@ -65,9 +76,11 @@ class NamedMetrics:
 
     def _named(self) -> PrometheusMetrics:
         if self._inner is None:
+            if self._hinted is None:
+                self._hinted = self._hint()
             raise MetricsUnreachable(
                 "no Prometheus is named, and the record names none",
                 where="--prometheus",
-                next="--prometheus http://HOST:9090, or SERVICE.NAMESPACE:PORT through the API server",
+                next=self._hinted or "--prometheus http://HOST:9090, or SERVICE.NAMESPACE:PORT through the API server",
             )
         return self._inner

@@ -26,6 +26,7 @@ from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.proxies import PilotAgents
 from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli.again import again
+from rollout.cli.finding import found_or_asked, hint
 from rollout.cli.metrics import NamedMetrics
 from rollout.cli.proxies import istioctl_argv, pilot_agents, undo_left
 from rollout.cli.screen import Screen
@@ -199,11 +200,7 @@ def _lab_files(lab: Any, stack: ExitStack) -> tuple[str, str]:
 
 def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Callable[[float], None]) -> NamedMetrics:
     if not prometheus and args.command in _JUDGING:
-        raise UsageError(
-            "no Prometheus is named",
-            where="--prometheus",
-            next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
-        )
+        prometheus = found_or_asked(args, cluster)
     headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
     return NamedMetrics(
         lambda address, history: connect_metrics(
@@ -217,6 +214,7 @@ def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Call
         ),
         prometheus,
         args.prometheus_history,
+        lambda: hint(cluster),
     )
 
 

@@ -25,9 +25,9 @@ def before(look: Look, limit: float) -> str:
     where = f"of {count(look.namespaces, 'namespace')} " if look.namespaces > 1 else ""
     bound = span(look.queries * limit)
     return (
-        f"Asking Prometheus for {span(look.look_back)} {where}({look.series:,} series): "
-        f"{count(look.slices, 'slice')}, {look.queries} queries or more, each at most {span(limit)}, so {bound} at most for "
-        "these; a heavier one is asked in halves"
+        f"Asking Prometheus for {span(look.look_back)} {where}({look.series:,} series): {count(look.slices, 'slice')}, "
+        f"{look.queries} queries or more, each at most {span(limit)}, so {bound} at most for these; a heavier one is "
+        "asked in halves"
     )
 
 
