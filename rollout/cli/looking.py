@@ -31,31 +31,36 @@ class Looking:
         """Nothing was heard."""
         self.looks: list[Looked] = []
         self._say, self._monotonic = say, monotonic
-        self._begun = 0.0
+        self._begun = self._expected = 0.0
         self._said: set[str] = set()
 
     def __call__(self, heard: Look | Pace | Taken) -> None:
         """A look-back begins, goes on, or is over."""
         match heard:
             case Look():
-                self._begun, self._said = self._monotonic(), self._said & {"labels"}
+                self._begun, self._expected = self._monotonic(), 0.0
+                self._said &= {"labels"}
                 self.looks.append(Looked(look=heard))
                 self._once("labels", unusual(heard.labels))
                 self._once("before", before(heard, self.limit) if many(heard) else "")
-            case Pace(done, slices):
-                self._paced(done, slices)
+            case Pace():
+                self._paced(heard)
             case Taken(queries):
                 took = self._monotonic() - self._begun
                 self.looks[-1] = msgspec.structs.replace(self.looks[-1], queries=queries, seconds=took)
 
-    def _paced(self, done: int, slices: int) -> None:
-        """A Prometheus that is slower than its series make one think is announced late; the pace is told once."""
+    def _paced(self, pace: Pace) -> None:
+        """A Prometheus that is slower than its series make one think is announced late; the pace is told once.
+
+        The first slice is the oldest, of which little may be left, so a pace that halves is told again.
+        """
         took = self._monotonic() - self._begun
-        left = took / done * (slices - done)
-        if took + left >= LONG and done < slices:
+        rest = max(self.looks[-1].look.queries / pace.queries - 1, pace.slices / pace.done - 1)
+        if took * (1 + rest) >= LONG and pace.done < pace.slices:
             self._once("before", before(self.looks[-1].look, self.limit))
-        if left >= WORTH:
-            self._once("pace", estimate(left))
+        if took * rest >= WORTH and took * (1 + rest) >= 2 * self._expected:
+            self._expected = took * (1 + rest)
+            self._say(estimate(took * rest))
 
     def _once(self, what: str, sentence: str) -> None:
         if sentence and what not in self._said:

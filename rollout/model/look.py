@@ -43,10 +43,11 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """So many of its slices are answered."""
+    """So many of its slices are answered, with so many queries."""
 
     done: int
     slices: int
+    queries: int
 
 
 class Taken(msgspec.Struct, frozen=True):

@@ -134,7 +134,7 @@ class _History:
         parts: list[Part] = []
         for done, span in enumerate(spans, 1):
             parts += self._parts(span)
-            self.sources.announce(Pace(done, len(spans)))
+            self.sources.announce(Pace(done, len(spans), self.ask.count))
         return parts
 
     @property

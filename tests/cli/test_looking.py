@@ -43,30 +43,37 @@ def _heard(*steps: tuple[float, Look | Pace | Taken]) -> tuple[list[str], Lookin
 
 def test_a_big_look_back_is_told_before_it_begins_and_then_by_its_pace() -> None:
     """Series, slices, queries and a bound; once, however many slices follow; and at the end what it took."""
-    said, looking = _heard((0, BIG), (20, Pace(1, 8)), (41, Pace(2, 8)), (160, Pace(8, 8)), (163, Taken(46)))
+    paces = (20, Pace(1, 8, 5)), (41, Pace(2, 8, 9)), (160, Pace(8, 8, 33))
+    said, looking = _heard((0, BIG), *paces, (163, Taken(46)))
     expected = (
         "Asking Prometheus for 8d of 20 namespaces (10,000 series): 8 slices, 43 queries or more, each at most 30s, "
         "so 21m30s at most for these; a heavier one is asked in halves"
     )
-    assert [expected, "About 2m20s to go, by the slices so far"] == said
+    assert [expected, "About 2m32s to go, by the slices so far"] == said
     assert ("asked for 8d in 46 queries, 163.0 s: 10,000 series",) == told.told(looking.looks)
 
 
 def test_a_small_one_is_not_worth_a_line() -> None:
     """Neither before nor after."""
-    said, looking = _heard((0, SMALL), (0.1, Pace(1, 8)), (0.9, Pace(8, 8)), (1, Taken(43)))
+    said, looking = _heard((0, SMALL), (0.1, Pace(1, 8, 5)), (0.9, Pace(8, 8, 33)), (1, Taken(43)))
     assert [] == said
     assert () == told.told(looking.looks)
 
 
 def test_a_slow_prometheus_is_told_by_its_first_slice() -> None:
     """However few series it has."""
-    said, looking = _heard((0, SMALL), (4, Pace(1, 8)), (33, Pace(8, 8)), (34, Taken(43)))
-    assert ["(120 series)", "About 28s to go"] == [
+    said, looking = _heard((0, SMALL), (4, Pace(1, 8, 5)), (33, Pace(8, 8, 33)), (34, Taken(43)))
+    assert ["(120 series)", "About 30s to go"] == [
         said[0][len("Asking Prometheus for 8d ") :].partition(":")[0],
         said[1].partition(",")[0],
     ]
     assert 1 == len(told.told(looking.looks))
+
+
+def test_a_pace_that_halves_is_told_again() -> None:
+    """The oldest slice was nearly empty; and what is asked in halves takes more queries than were announced."""
+    said, _ = _heard((0, BIG), (2, Pace(1, 8, 5)), (12, Pace(2, 8, 9)), (26, Pace(3, 8, 13)), (100, Pace(4, 8, 60)))
+    assert ["About 15s", "About 45s", "About 1m40s"] == [one.partition(" to go")[0] for one in said[1:]]
 
 
 def test_unusual_labels_are_told_once() -> None:
@@ -81,7 +88,7 @@ def test_unusual_labels_are_told_once() -> None:
 
 def test_one_that_was_broken_off_has_no_number_of_queries() -> None:
     """In JSON null; in text nothing."""
-    _, looking = _heard((0, BIG), (3, Pace(1, 8)))
+    _, looking = _heard((0, BIG), (3, Pace(1, 8, 5)))
     assert [None] == [one["queries"] for one in looks_json(looking.looks)]
     assert () == told.told(looking.looks)
 
