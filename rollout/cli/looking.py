@@ -9,7 +9,7 @@ import msgspec
 
 from rollout.adapters.prometheus_source import TIMEOUT
 from rollout.model.look import Look, Looked, Pace, Taken
-from rollout.report.looking import LONG, before, estimate, many, unusual
+from rollout.report.looking import LONG, before, estimate, many
 
 #: Seconds to go that are worth a line.
 WORTH = 10.0
@@ -32,17 +32,17 @@ class Looking:
         self.looks: list[Looked] = []
         self._say, self._monotonic = say, monotonic
         self._begun = self._expected = 0.0
-        self._said: set[str] = set()
+        self._announced = False
 
     def __call__(self, heard: Look | Pace | Taken) -> None:
         """A look-back begins, goes on, or is over."""
         match heard:
             case Look():
                 self._begun, self._expected = self._monotonic(), 0.0
-                self._said &= {"labels"}
                 self.looks.append(Looked(look=heard))
-                self._once("labels", unusual(heard.labels))
-                self._once("before", before(heard, self.limit) if many(heard) else "")
+                self._announced = False
+                if many(heard):
+                    self._announce()
             case Pace():
                 self._paced(heard)
             case Taken(queries):
@@ -57,12 +57,12 @@ class Looking:
         took = self._monotonic() - self._begun
         rest = max(self.looks[-1].look.queries / pace.queries - 1, pace.slices / pace.done - 1)
         if took * (1 + rest) >= LONG and pace.done < pace.slices:
-            self._once("before", before(self.looks[-1].look, self.limit))
+            self._announce()
         if took * rest >= WORTH and took * (1 + rest) >= 2 * self._expected:
             self._expected = took * (1 + rest)
             self._say(estimate(took * rest))
 
-    def _once(self, what: str, sentence: str) -> None:
-        if sentence and what not in self._said:
-            self._said.add(what)
-            self._say(sentence)
+    def _announce(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._say(before(self.looks[-1].look, self.limit))

@@ -251,8 +251,8 @@ def planned_on(args: Any, p: Ports) -> int:
 
 
 def asked(heard: Screen, style: Style) -> list[str]:
-    """What the look-backs took, where that is worth a line."""
-    return [line for said in told(heard.looking.looks) for line in wrap(f"Prometheus: {said}", style, rest="  ")]
+    """How Prometheus labels its scrapes and what the look-backs took, where that is worth a line."""
+    return [line for said in told(heard.looking.looks) for line in wrap(said, style, rest="  ")]
 
 
 def looked(heard: Screen) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def after(looked: Looked) -> str:
     if looked.queries is None or not (many(looked.look) or looked.seconds >= LONG):
         return ""
     return (
-        f"asked for {span(looked.look.look_back)} in {looked.queries} queries, "
+        f"Prometheus was asked for {span(looked.look.look_back)} in {looked.queries} queries, "
         f"{looked.seconds:.1f} s: {looked.look.series:,} series"
     )
 
@@ -51,7 +51,7 @@ def unusual(labels: ScrapeLabels) -> str:
     usual = ScrapeLabels()
     if (labels.namespace, labels.pod) == (usual.namespace, usual.pod):
         return ""
-    return f"this Prometheus names the scraped pods by {labels.namespace} and {labels.pod}"
+    return f"Prometheus names the scraped pods by {labels.namespace} and {labels.pod}"
 
 
 def told(looks: Iterable[Looked]) -> tuple[str, ...]:
