@@ -12,8 +12,14 @@ from typing import Any
 import pytest
 import yaml
 
+from rollout.adapters.kubernetes import connect
+from rollout.adapters.prometheus import PrometheusMetrics
 from rollout.cli import main
+from rollout.cli.finding import hint
+from rollout.cli.metrics import NamedMetrics
+from rollout.errors import Forbidden, MetricsUnreachable
 from rollout.lab.lab import Lab
+from tests.world.mesh_fakes import FakeCluster
 
 QUICK = str(Path(__file__).parents[1] / "lifecycle" / "quick.yaml")
 REAL, HEADLESS, NEITHER = "real", "headless", "neither"
@@ -173,3 +179,35 @@ def test_status_needs_none(cluster: list[str], capsys: pytest.CaptureFixture[str
     """What asks no metrics asks no question."""
     assert 0 == main(["status", *cluster])
     assert "Prometheus" not in _said(capsys)
+
+
+def test_a_run_that_is_taken_up_is_not_broken_off_for_a_question() -> None:
+    """Its undo waits for no answer: who asks Prometheus gets a sentence with the lines to type, looked for once."""
+    looked: list[int] = []
+
+    def never(address: str, history: bool) -> PrometheusMetrics:
+        raise AssertionError((address, history))
+
+    def candidates() -> str:
+        looked.append(1)
+        return "--prometheus prometheus.monitoring:9090, or --prometheus prometheus-k8s.ops:9090"
+
+    metrics = NamedMetrics(never, "", "", candidates)
+    metrics.default("", "")
+    for _ in range(2):
+        with pytest.raises(MetricsUnreachable) as error:
+            metrics.now()
+        assert candidates() == error.value.next
+    assert 3 == len(looked)  # the metrics looked once
+
+
+@pytest.mark.parametrize("cluster", [TWO], indirect=True)
+def test_the_lines_to_type_are_those_of_the_cluster(cluster: list[str]) -> None:
+    """And none where its Services cannot be listed."""
+    reached = connect(cluster[1], None, sleep=lambda _: None)
+    expected = "--prometheus prometheus.monitoring:9090, or --prometheus prometheus-operated.monitoring:9090"
+    assert expected == hint(reached)
+    reached.close()
+    nobody = FakeCluster()
+    nobody.refuse["services"] = Forbidden("services is forbidden")
+    assert "" == hint(nobody)

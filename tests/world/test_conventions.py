@@ -85,6 +85,14 @@ def test_what_was_found_once_is_not_asked_again() -> None:
     assert Labelling() not in collect([read], FakeCluster(pod()), LabMetrics(), NoAnalyzer(), World(), NOW)
 
 
+def test_a_label_that_nobody_knows_is_no_data_and_the_known_ones_are_named() -> None:
+    """Relabelling is free to choose; what was looked for is said."""
+    evidence = _evidence(_prometheus("namespace", "k8s_pod"))
+    assert EvidenceVerdict.NO_DATA == evidence.verdict
+    expected = "looked for by their labels namespace or kubernetes_namespace, and pod, kubernetes_pod_name or pod_name"
+    assert expected in evidence.reason
+
+
 def test_proxies_decide_and_not_the_applications_beside_them() -> None:
     """A ServiceMonitor labels its targets in its own way; the usual pair wins where both show the same."""
     classic = ("kubernetes_namespace", "kubernetes_pod_name")
