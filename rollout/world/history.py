@@ -152,9 +152,8 @@ class _History:
         found: dict[str, dict[str, None]] = {}
         for row in self.ask.over(queries.unlabelled, self.scope, self.start):
             if row.labels[queries.PART] == queries.REPORTER:
-                self.scope = msgspec.structs.replace(
-                    self.scope, labels=msgspec.structs.replace(self.scope.labels, reporter=False)
-                )
+                labels = self.sources.unreported(self.scope.labels, self.scope.match)
+                self.scope = msgspec.structs.replace(self.scope, labels=labels)
             else:
                 found.setdefault(row.labels.get("namespace", ""), {})[row.labels[queries.PART]] = None
         return {namespace: tuple(labels) for namespace, labels in found.items()}

@@ -78,12 +78,19 @@ class Sources:
         Raises:
             MetricsError: Prometheus does not answer.
         """
-        known = self.world.readings.get(Labelling(match))
-        if known is not None:
-            return known.value  # type: ignore[no-any-return]
         if match not in self._labels:
+            known = self.world.readings.get(Labelling(match))
+            if known is not None:
+                return known.value  # type: ignore[no-any-return]
             self._labels[match] = detected(namespaces, match, self.metrics, self.at)
         return self._labels[match] or ScrapeLabels()
+
+    def unreported(self, labels: ScrapeLabels, match: str) -> ScrapeLabels:
+        """`reporter` is not on every report: so for what comes after, too, as the label may go at any time."""
+        less = msgspec.structs.replace(labels, reporter=False)
+        if self._labels.get(match) is not None or Labelling(match) in self.world.readings:
+            self._labels[match] = less
+        return less
 
     def found(self) -> dict[Labelling, ScrapeLabels]:
         """What this collection found out by itself, for the next one."""

@@ -16,7 +16,7 @@ from rollout.world.conventions import chosen, detected
 from rollout.world.offending import offending
 from rollout.world.promql import NAMESPACE_LABELS, PART, POD_LABELS
 from rollout.world.reads import Labelling, Observed, Ownership, Propagation, Read, Traffic
-from rollout.world.world import World
+from rollout.world.world import Reading, World
 from tests.world.mesh_fakes import NOW, FakeCluster, LabMetrics, NoAnalyzer, deployment, istio_labels, pod, scrapes
 
 DAYS = 2
@@ -153,6 +153,21 @@ def test_a_rule_that_came_and_went_within_the_look_back() -> None:
     metrics.write(REQUESTS, bare, _counted(0.1, NOW - timedelta(hours=40), NOW - timedelta(hours=30)))
     evidence = _evidence(metrics)
     assert (EvidenceVerdict.PLAINTEXT, ["web/old"]) == (evidence.verdict, [str(e.source) for e in evidence.plaintext])
+
+
+def test_a_rule_that_comes_before_the_flip_is_known_to_the_watch() -> None:
+    """The labels were found out before it; the evidence up to the flip notices it."""
+    metrics, read = _prometheus(), Traffic("production", LOOK_BACK)
+    labels = istio_labels("web/shop")
+    metrics.write(REQUESTS, labels, _counted(0.1, FIRST, NOW - timedelta(minutes=10)))
+    known = World().plus({Labelling(): Reading(NOW, ScrapeLabels())})
+    bare = {name: value for name, value in labels.items() if name != "reporter"}
+    metrics.write(REQUESTS, bare, _counted(0.1, NOW - timedelta(minutes=10)))
+    answers = collect([read], FakeCluster(pod(), deployment()), metrics, NoAnalyzer(), known, NOW)
+    assert ScrapeLabels(reporter=False) == answers[Labelling()].value
+    seen = _ask(metrics, Observed("production", 300.0), known.plus(answers))
+    assert isinstance(seen, Observation)
+    assert [30] == [round(edge.arrived) for edge in seen.edges]
 
 
 def test_a_policy_that_was_missing_for_some_days_is_no_data() -> None:
