@@ -27,6 +27,7 @@ SHIPPED = Path(__file__).parent / "scenarios"
 
 _SHORTEST_JOB = 90_000
 _V1 = ("security.istio.io/v1", "networking.istio.io/v1", "telemetry.istio.io/v1")
+_MESH = ("scrape_interval", "propagation", "drain", "root", "version", "access_log", "api", "relabel")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
@@ -193,14 +194,13 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
              "flags", "user", "mesh", "look_back", "refuse", "certificates", "diagnosis"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
-    _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log", "api", "relabel"}, mesh, "mesh")
+    _only(_MESH, mesh, "mesh")
     fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
     manifests = [dict(m) for m in document.get("manifests") or ()]
     ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
     managers = {i: str(m.pop("by")) for i, m in enumerate(manifests) if "by" in m}
-    expect = document["expect"]
+    expect, target = document["expect"], document["target"]
     _only({"exit", "outcome", "mentions"}, expect, "expect")
-    target = document["target"]
     return Scenario(
         name=name,
         title=str(document["title"]),

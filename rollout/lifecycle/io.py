@@ -56,10 +56,7 @@ class IO:
         announce: Announce = nobody,
     ) -> None:
         """`stopped` gives the signal's name once a stop was asked for, `insisted` that it was asked for twice.
-
-        `announce` hears of look-backs, before their long queries.
-
-        `lease` None means that none is held, `proxies` None that they are not asked.
+        `lease` None means that none is held, `proxies` None that they are not asked; `announce` hears of look-backs.
 
         `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
         """

@@ -88,7 +88,6 @@ def collect(
                 pass
     for found in _together(wanted, sources):
         keep(found)
-    keep(sources.found())
     sources.learn(dict(answers))  # who calls is in the traffic
     keep(_certificates([read for read in wanted if isinstance(read, Certificates)], proxies, sources, now))
     return answers
@@ -114,6 +113,7 @@ def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, An
         yield dict(read_before(before, sources))
     for traffic in _alike(wanted, Traffic, lambda read: (read.look_back, read.match)):
         yield dict(read_traffic(traffic, sources))
+    yield dict(sources.found())
 
 
 def _alike(reads: Iterable[Read], kind: type[R], key: Callable[[R], Hashable]) -> Iterable[Sequence[R]]:

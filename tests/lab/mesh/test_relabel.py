@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from rollout.errors import UsageError
-from rollout.lab.lab import Lab
 from rollout.lab.scenario import SHIPPED, load_scenario
+from tests.scenarios.ending import lab_of
 
 Series = dict[frozenset[tuple[str, str]], list[float]]
 
@@ -25,7 +25,7 @@ def _written(relabel: object, tmp_path: Path) -> Path:
 
 def _series(relabel: object, tmp_path: Path) -> Series:
     """The last hour of all series, by their labels."""
-    with Lab.start(_written(relabel, tmp_path), seed=1, start=datetime(2026, 3, 4, tzinfo=UTC)) as lab:
+    with lab_of(_written(relabel, tmp_path), datetime(2026, 3, 4, tzinfo=UTC)) as lab:
         end = round(lab.clock.now().timestamp() * 1000)
         cuts = [series.cut(end - 3_600_000, end) for series in lab.storage.all()]
         return {frozenset(cut.labels.items()): list(cut.values) for cut in cuts if cut is not None}
