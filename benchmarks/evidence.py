@@ -23,11 +23,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rollout.adapters.prometheus_source import connect_metrics
+from rollout.cli.looking import Looking
+from rollout.lab.remote_write import _block, _snappy, _varint
 from rollout.model.traffic import Evidence
+from rollout.report.looking import told
 from rollout.world.collector import collect
 from rollout.world.reads import Read, Traffic
 from rollout.world.world import World
-from tests.real.prometheus.remote_write import _block, _snappy, _varint
 from tests.real.prometheus.server import RealPrometheus, find_binary
 from tests.world.mesh_fakes import FakeCluster, NoAnalyzer, pod
 
@@ -81,6 +83,10 @@ class Timed:
         """Around the real one."""
         self.inner, self.took = inner, list[tuple[float, str]]()
 
+    def past(self) -> Any:
+        """Itself: the look-back's queries are those that count."""
+        return self
+
     def __getattr__(self, name: str) -> Any:
         """`query`, `query_range`, `now`."""
         method = getattr(self.inner, name)
@@ -111,8 +117,11 @@ def main(series: int, days: float) -> None:
             metrics.took.clear()
             reads: list[Read] = [Traffic(name, days * 86400) for name in asked]
             begun = time.perf_counter()
-            answers = collect(reads, FakeCluster(*pods), metrics, NoAnalyzer(), World(), datetime.now(UTC))
+            looking = Looking(print)
+            now = datetime.now(UTC)
+            answers = collect(reads, FakeCluster(*pods), metrics, NoAnalyzer(), World(), now, announce=looking)
             wall = time.perf_counter() - begun
+            print(*told(looking.looks), sep="\n")
             found = [answers[read].value for read in reads]
             edges = sum(len(e.edges) for e in found if isinstance(e, Evidence))
             ends = sorted({str(e.verdict if isinstance(e, Evidence) else e.reason) for e in found})

@@ -10,6 +10,8 @@ from rollout.adapters.prometheus import PrometheusMetrics, Reply
 from rollout.adapters.retry import Sleep
 from rollout.errors import MetricsRefused, MetricsUnreachable, Unreachable, UsageError
 
+#: Seconds without a byte, of one query at a URL.
+TIMEOUT = 30.0
 RawReply = Callable[[str, Sequence[tuple[str, str]]], tuple[int, bytes]]
 THANOS = {"dedup": "true", "max_source_resolution": "0s", "partial_response": "true"}
 _SERVICE = re.compile(
@@ -26,7 +28,7 @@ def connect_metrics(
     ca_file: str = "",
     verify: bool = True,
     headers: Mapping[str, str] | None = None,
-    timeout: float = 30.0,
+    timeout: float = TIMEOUT,
     history: bool = False,
 ) -> PrometheusMetrics:
     """Prometheus at a URL, or (through the API server) at `SERVICE.NAMESPACE:PORT`.

@@ -13,7 +13,8 @@ import msgspec
 
 from rollout.cli.assignment import duration, strict_spans, targets
 from rollout.cli.history import earlier
-from rollout.cli.screen import style
+from rollout.cli.migrate import asked, looked
+from rollout.cli.screen import Screen, style
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, RolloutError, UsageError, worst
 from rollout.model.kubernetes import Node, Object, Pod, Service
@@ -41,10 +42,11 @@ def evidence(args: Any) -> int:
     look_back = duration(args.look_back, "--look-back")
     bounds = _bounds(args)
     with ports(args) as p:
-        found = _evidence(args, p, look_back)
+        screen = p.screen(args, quiet=True)
+        found = _evidence(args, p, look_back, screen)
         read = _objects(p) if args.access_logs else None
         shown = [_shown(one, p, bounds, read) for one in found]
-        _print(args, p, shown)
+        _print(args, screen, shown)
     return worst([_ENDS[one.evidence.verdict] for one in shown]).exit_code
 
 
@@ -67,7 +69,7 @@ def size(text: str, flag: str) -> int:
     return number
 
 
-def _evidence(args: Any, p: Ports, look_back: timedelta) -> list[Evidence]:
+def _evidence(args: Any, p: Ports, look_back: timedelta, screen: Screen) -> list[Evidence]:
     """Of each namespace.
 
     Raises:
@@ -77,7 +79,8 @@ def _evidence(args: Any, p: Ports, look_back: timedelta) -> list[Evidence]:
     for name in targets(p.cluster, args):
         holes = strict_spans(earlier(p.journal, name, args.state_namespace or name), p.clock.now())
         reads[name] = Traffic(name, look_back.total_seconds(), args.metrics_match, holes, periods=True)
-    answers = collect(reads.values(), p.cluster, p.metrics, p.analyzer, World(), p.clock.now())
+    now = p.clock.now()
+    answers = collect(reads.values(), p.cluster, p.metrics, p.analyzer, World(), now, announce=screen.looking)
     found: list[Evidence] = []
     for name, read in reads.items():
         answer = answers[read].value
@@ -121,15 +124,15 @@ def _shown(found: Evidence, p: Ports, bounds: Bounds, read: _Cluster | None) -> 
     return Shown(found, log, named)
 
 
-def _print(args: Any, p: Ports, shown: Sequence[Shown]) -> None:
+def _print(args: Any, screen: Screen, shown: Sequence[Shown]) -> None:
     if args.output == "json":
-        sys.stdout.write(json.dumps(evidence_json(shown), indent=1) + "\n")
+        sys.stdout.write(json.dumps({**evidence_json(shown), **looked(screen)}, indent=1) + "\n")
         return
     if args.output == "csv":
         sys.stderr.write("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
         sys.stdout.write(evidence_csv(shown))
         return
-    screen = p.screen(args)
     for number, one in enumerate(shown):
         screen.lines([""] if number else [])
         screen.lines(evidence_lines(one, style(sys.stdout, screen.again)))
+    screen.lines(asked(screen, screen.style))

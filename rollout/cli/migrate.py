@@ -26,7 +26,8 @@ from rollout.record.state import State
 from rollout.report.endings import recap, result
 from rollout.report.exemptions import suggested
 from rollout.report.json import batch_json, plan_json
-from rollout.report.layout import wrap
+from rollout.report.layout import Style, wrap
+from rollout.report.looking import looks_json, told
 from rollout.report.overview import overview
 from rollout.report.plan import plans
 from rollout.report.text import header
@@ -89,7 +90,7 @@ def io_of(p: Ports, screen: Screen) -> IO:
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, proxies=p.proxies, journal=p.journal,
         lease=p.lease, clock=p.clock, listener=screen, stopped=p.stopped, publisher=Manifests(state_folder()),
         guard=p.guard,
-        insisted=p.insisted,
+        insisted=p.insisted, announce=screen.looking,
     )  # fmt: skip
 
 
@@ -193,10 +194,12 @@ def report(args: Any, runs: list[Run], screen: Screen, left: list[str]) -> int:
     end = worst([run.result for run in runs if run.result])
     screen.close()
     if args.output == "json":
-        screen.data(json.dumps(batch_json(runs, screen.again, not_started=left), indent=1) + "\n")
+        document = {**batch_json(runs, screen.again, not_started=left), **looked(screen)}
+        screen.data(json.dumps(document, indent=1) + "\n")
         return end.exit_code
     if args.command == "migrate" and not left:
         screen.lines(_unmatched(runs, screen))
+    screen.lines(asked(screen, screen.style))
     screen.lines(recap(runs, screen.style, not_started=left))
     for run in runs:
         screen.lines(result(run, screen.style, named=len(runs) > 1))
@@ -222,7 +225,7 @@ def planned_on(args: Any, p: Ports) -> int:
     quiet, journal = p.screen(args, quiet=True), MemoryJournal()
     io = IO(
         cluster=p.cluster, metrics=p.metrics, analyzer=p.analyzer, proxies=p.proxies, journal=journal, lease=None,
-        clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30),
+        clock=p.clock, listener=quiet, blind_deadline=timedelta(minutes=30), announce=quiet.looking,
     )  # fmt: skip
     begun = []
     for wanted in _specs(args, book, p, names, plan=True).values():
@@ -235,13 +238,24 @@ def planned_on(args: Any, p: Ports) -> int:
         sys.stdout.write("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))
         return end.exit_code
     if args.output == "json":
-        sys.stdout.write(
-            json.dumps({"format_version": "1", "plans": [plan_json(run, quiet.again) for run in runs]}, indent=1) + "\n"
-        )
+        made = [plan_json(run, quiet.again) for run in runs]
+        sys.stdout.write(json.dumps({"format_version": "1", "plans": made, **looked(quiet)}, indent=1) + "\n")
         return end.exit_code
     screen = p.screen(args)
     screen.lines(_headed(runs[0].spec, "plan", names, screen, p))
     screen.lines(_unmatched(runs, screen))
     screen.lines(overview(runs, screen.style) if len(runs) > 2 else [])
+    screen.lines(asked(quiet, screen.style))
     screen.lines(plans(runs, screen.style, short=len(runs) > MANY))
     return end.exit_code
+
+
+def asked(heard: Screen, style: Style) -> list[str]:
+    """How Prometheus labels its scrapes and what the look-backs took, where that is worth a line."""
+    return [line for said in told(heard.looking.looks) for line in wrap(said, style, rest="  ")]
+
+
+def looked(heard: Screen) -> dict[str, Any]:
+    """The same for programs; nothing where no look-back was made."""
+    looks = looks_json(heard.looking.looks)
+    return {"look_backs": looks} if looks else {}

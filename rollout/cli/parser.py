@@ -152,7 +152,8 @@ def _cluster(made: argparse.ArgumentParser, outputs: tuple[str, ...] = ("text", 
     group.add_argument("--kubeconfig", metavar="FILE", help="default: $KUBECONFIG, ~/.kube/config, in-cluster")
     group.add_argument("--context", metavar="NAME")
     group.add_argument("--as", dest="impersonate", default="", metavar="USER", help="act as this user")
-    group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="")
+    named = "default: the run's; for a new one, Services that look like it are asked about"
+    group.add_argument("--prometheus", metavar="URL|SERVICE.NAMESPACE:PORT", default="", help=named)
     group.add_argument("--prometheus-history", metavar="ADDRESS", default="", help="for the look-back, e.g. Thanos")
     group.add_argument("--prometheus-token", metavar="FILE", help="file with a bearer token")
     group.add_argument("--prometheus-ca", metavar="FILE", help="CA bundle")

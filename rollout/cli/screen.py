@@ -14,6 +14,7 @@ from typing import TextIO
 import msgspec
 
 from rollout.cli.live import Live
+from rollout.cli.looking import Looking
 from rollout.judge.signals import SILENCE
 from rollout.record.events import Ended, Fact, Note, Noted, Ticked
 from rollout.record.run import Run
@@ -92,6 +93,7 @@ class Screen:
         self._beat: datetime | None = None
         self._beaten: tuple[object, ...] = ()
         self._told: set[str] = set()
+        self.looking = Looking(self.aside)
         self._mute = False
         self.named = False
 
@@ -108,6 +110,17 @@ class Screen:
     def say(self, sentence: str, following: str = "") -> None:
         """One sentence, and its next command."""
         self.lines(followed(sentence, following, self.style))
+
+    def aside(self, sentence: str) -> None:
+        """Progress that is no part of what is printed: on stderr, but above the block where one moves; not in JSON."""
+        if self._stream is sys.stderr:
+            return
+        if self._live is not None:
+            self.lines(wrap(sentence, self.style, rest="  "))
+            return
+        with suppress(OSError, ValueError):
+            sys.stderr.write("".join(f"{line}\n" for line in wrap(sentence, style(sys.stderr), rest="  ")))
+            sys.stderr.flush()
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""

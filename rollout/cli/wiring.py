@@ -27,6 +27,7 @@ from rollout.adapters.prometheus_source import connect_metrics
 from rollout.adapters.proxies import PilotAgents
 from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli.again import again
+from rollout.cli.finding import found_or_asked, hint
 from rollout.cli.metrics import NamedMetrics
 from rollout.cli.proxies import istioctl_argv, pilot_agents, undo_left
 from rollout.cli.screen import Screen
@@ -67,6 +68,7 @@ class Ports(msgspec.Struct):
     def screen(self, args: Any, *, quiet: bool = False) -> Screen:
         """The screen of a command; what moves on it ends with the ports."""
         made = Screen(quiet=quiet, json=args.output == "json", again=again(args))
+        made.looking.limit = self.metrics.limit()
         if self.closing is not None:
             self.closing.callback(made.close)
         return made
@@ -214,11 +216,7 @@ def _lab_files(lab: Any, stack: ExitStack) -> tuple[str, str]:
 
 def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Callable[[float], None]) -> NamedMetrics:
     if not prometheus and args.command in _JUDGING:
-        raise UsageError(
-            "no Prometheus is named",
-            where="--prometheus",
-            next="--prometheus http://HOST:9090, or --prometheus SERVICE.NAMESPACE:PORT through the API server",
-        )
+        prometheus = found_or_asked(args, cluster)
     headers = dict(_pair(text, "--prometheus-header") for text in args.prometheus_header)
     return NamedMetrics(
         lambda address, history: connect_metrics(
@@ -232,6 +230,7 @@ def _metrics(args: Any, prometheus: str, cluster: KubernetesCluster, sleep: Call
         ),
         prometheus,
         args.prometheus_history,
+        lambda: hint(cluster),
     )
 
 

@@ -113,8 +113,9 @@ class Lab:
         for rule in scenario.refusals:
             self._refuse(rule)
         settings = Settings(
-            scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log)
-        )
+            scenario.scrape_interval, scenario.propagation, scenario.version, self._seed, Form(scenario.access_log),
+            scenario.relabel,
+        )  # fmt: skip
         self.simulation = Simulation(self.cluster, begin, settings)
         self.simulation.controllers.job_takes.update(
             {(w.namespace, w.name): w.takes for w in scenario.workloads if w.kind == "CronJob"}

@@ -19,6 +19,7 @@ from rollout.lab.api.kinds import Kinds
 from rollout.lab.mesh.identity import Flaw
 from rollout.lab.mesh.manifests import Workload
 from rollout.lab.mesh.outside import OutsideEvent
+from rollout.lab.mesh.relabel import USUAL, Relabel
 from rollout.lab.mesh.traffic import Traffic
 
 Json = dict[str, Any]
@@ -26,6 +27,7 @@ SHIPPED = Path(__file__).parent / "scenarios"
 
 _SHORTEST_JOB = 90_000
 _V1 = ("security.istio.io/v1", "networking.istio.io/v1", "telemetry.istio.io/v1")
+_MESH = ("scrape_interval", "propagation", "drain", "root", "version", "access_log", "api", "relabel")
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
@@ -64,6 +66,7 @@ class Scenario:
         target: the namespaces that a migration of it is about.
         flags: suggested command line.
         refusals: writes that an admission webhook refuses from the start.
+        relabel: how Prometheus labels what it scrapes.
         certificates: what is wrong with the certificates of a workload.
         diagnosis: what `rollout diagnose` must say.
         user: who the kubeconfig is for; '' for the administrator.
@@ -93,6 +96,7 @@ class Scenario:
     refusals: tuple[Json, ...] = ()
     access_log: str = "off"
     api: str = "v1"
+    relabel: Relabel = USUAL
     certificates: Mapping[tuple[str, str], Flaw] = field(default_factory=dict)
     diagnosis: tuple[Diagnosed, ...] = ()
 
@@ -190,14 +194,13 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
              "flags", "user", "mesh", "look_back", "refuse", "certificates", "diagnosis"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
-    _only({"scrape_interval", "propagation", "drain", "root", "version", "access_log", "api"}, mesh, "mesh")
+    _only(_MESH, mesh, "mesh")
     fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
     manifests = [dict(m) for m in document.get("manifests") or ()]
     ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
     managers = {i: str(m.pop("by")) for i, m in enumerate(manifests) if "by" in m}
-    expect = document["expect"]
+    expect, target = document["expect"], document["target"]
     _only({"exit", "outcome", "mentions"}, expect, "expect")
-    target = document["target"]
     return Scenario(
         name=name,
         title=str(document["title"]),
@@ -222,6 +225,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         version=str(mesh.get("version", "1.27.3")),
         access_log=_access_log(mesh.get("access_log", "off")),
         api=_api(mesh.get("api", "v1")),
+        relabel=_relabel(mesh.get("relabel") or {}),
         certificates={_pair(key): Flaw(value) for key, value in (document.get("certificates") or {}).items()},
         diagnosis=tuple(_diagnosed(entry) for entry in document.get("diagnosis") or ()),
     )
@@ -239,6 +243,14 @@ def _access_log(value: object) -> str:
     if text not in ("text", "json", "off"):
         raise ValueError(f"mesh: access_log is text, json or off, not {value}")
     return text
+
+
+def _relabel(document: Mapping[str, Any]) -> Relabel:
+    _only({"namespace", "pod", "drop"}, document, "mesh relabel")
+    drop = tuple(str(label) for label in document.get("drop") or ())
+    if set(drop) - {"reporter"}:
+        raise ValueError(f"mesh relabel: drop is [reporter], not {list(drop)}")
+    return Relabel(str(document.get("namespace", "namespace")), str(document.get("pod", "pod")), drop)
 
 
 def _workload(document: Mapping[str, Any]) -> Workload:

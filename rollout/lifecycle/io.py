@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from rollout.errors import ClusterError, NotOurs
+from rollout.model.look import Announce, nobody
 from rollout.ports import Analyzer, Clock, Cluster, Heard, Journal, Lease, Metrics, Proxies, Publisher
 from rollout.record.events import NOTES, Fact, Intended, Moved, Note, Noted, Requested
 from rollout.record.run import Run, apply
@@ -52,10 +53,10 @@ class IO:
         publisher: Publisher | None = None,
         proxies: Proxies | None = None,
         blind_deadline: timedelta = timedelta(minutes=30),
+        announce: Announce = nobody,
     ) -> None:
         """`stopped` gives the signal's name once a stop was asked for, `insisted` that it was asked for twice.
-
-        `lease` None means that none is held, `proxies` None that they are not asked.
+        `lease` None means that none is held, `proxies` None that they are not asked; `announce` hears of look-backs.
 
         `guard` does what a stop may break off (reads and sleeps) and gives None when it did.
         """
@@ -72,6 +73,7 @@ class IO:
         self.insisted = insisted
         self._guard = guard
         self._blind_deadline = blind_deadline
+        self._announce = announce
         self._unsaved: dict[str, list[Fact | Note]] = {}
         self._known_requests: set[tuple[str, str, datetime, str]] = set()
         self._unsaved_since: datetime | None = None
@@ -83,9 +85,8 @@ class IO:
     def read(self, world: World, reads: Iterable[Read]) -> World:
         """The world with these answers; what cannot be read is an Unreadable."""
         wanted, now = tuple(reads), self.now()
-        answers = self._guard(
-            lambda: collect(wanted, self.cluster, self._metrics, self._analyzer, world, now, self._proxies)
-        )
+        ports = (self.cluster, self._metrics, self._analyzer)
+        answers = self._guard(lambda: collect(wanted, *ports, world, now, self._proxies, self._announce))
         return world.plus(answers) if isinstance(answers, dict) else world
 
     def append(self, run: Run, event: Fact | Note) -> Run:

@@ -16,12 +16,13 @@ from rollout.errors import ClusterError, Conflict, Exists, Forbidden, Gone, NotF
 from rollout.mesh.synchronization import Connections
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ConfigMap
+from rollout.model.look import Announce, nobody
 from rollout.model.synchronization import Synced
 from rollout.ports import Analyzer, AnalyzerMessage, Cluster, Metrics, Proxies, Right
 from rollout.world.beside import read_beside
 from rollout.world.bodies import body_of
 from rollout.world.certificates import read_certificates
-from rollout.world.history import config_maps, read_traffic
+from rollout.world.history import read_traffic
 from rollout.world.live import read_before, read_observed, read_propagation
 from rollout.world.ownership import read_ownership
 from rollout.world.reads import (
@@ -39,7 +40,7 @@ from rollout.world.reads import (
     Rights,
     Traffic,
 )
-from rollout.world.sources import Sources, unreadable
+from rollout.world.sources import Sources, config_maps, unreadable
 from rollout.world.world import Reading, Unreadable, World
 
 R = TypeVar("R", bound=Read)
@@ -56,6 +57,7 @@ def collect(
     world: World,
     now: datetime,
     proxies: Proxies | None = None,
+    announce: Announce = nobody,
 ) -> dict[Read, Reading]:
     """An answer for every read, all with the age `now`.
 
@@ -64,9 +66,10 @@ def collect(
         world: what is known already; saves lists, and may be empty.
         now: when this collection began.
         proxies: None where nothing asks them.
+        announce: hears of a look-back before its long queries, and at its end.
     """
     wanted = list(dict.fromkeys(reads))
-    sources = Sources(cluster, metrics, world)
+    sources = Sources(cluster, metrics, world, announce)
     answers: dict[Read, Reading] = {}
 
     def keep(found: dict[Any, Any]) -> None:
@@ -114,6 +117,7 @@ def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, An
         yield dict(read_before(before, sources))
     for traffic in _alike(wanted, Traffic, lambda read: (read.look_back, read.match)):
         yield dict(read_traffic(traffic, sources))
+    yield dict(sources.found())
 
 
 def _alike(reads: Iterable[Read], kind: type[R], key: Callable[[R], Hashable]) -> Iterable[Sequence[R]]:

@@ -6,15 +6,18 @@ The rules are DESIGN.md "Evidence: rules that naive queries break".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 
+from rollout.errors import QueryTooHeavy
 from rollout.model.traffic import UNKNOWN, Edge, Evidence, EvidenceVerdict, Family, Offender, Party, Sight, Suspect
 from rollout.ports import Answer
 from rollout.record.spec import Fixed
 from rollout.world.batches import Batch, without_run
+from rollout.world.conventions import KEEP, looked_for
 from rollout.world.holes import Span, covered, enough_at, merge_spans
 from rollout.world.reads import Traffic
 from rollout.world.rhythm import PERIODS, rhythm
@@ -28,6 +31,10 @@ OVERLAP = timedelta(minutes=10)
 #: The share of the look-back that must count.
 ENOUGH = 0.9
 
+#: Below this a slice is not halved any more.
+SMALLEST = timedelta(minutes=30)
+
+T = TypeVar("T")
 EdgeId = tuple[Party, Party, str, Family, str]
 
 
@@ -66,7 +73,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         edges: merged over the slices.
         gaps: spans without any scrape.
         unscraped: pods that missed more than a tenth of the look-back, with the missed seconds.
-        unlabelled: inbound series without the labels that the evidence rests on.
+        unlabelled: labels that the evidence rests on, and that some inbound series lack.
+        untold: a report that may be a caller's or the destination's, because `reporter` is dropped; '' for none.
         workloads: with a sidecar, and when they were created.
         hours: the ends of the hours in which a plaintext edge was seen.
         ends: its first and last sighting, where they are known more closely.
@@ -79,7 +87,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[Edge, ...] = ()
     gaps: tuple[Span, ...] = ()
     unscraped: Mapping[str, float] = {}
-    unlabelled: bool = False
+    unlabelled: tuple[str, ...] = ()
+    untold: str = ""
     workloads: Mapping[str, datetime] = {}
     hours: Mapping[EdgeId, tuple[datetime, ...]] = {}
     ends: Mapping[EdgeId, Sighting] = {}
@@ -96,6 +105,20 @@ def slices(start: datetime, end: datetime) -> tuple[Slice, ...]:
         found.append(Slice(max(start, end - DAY), end))
         end -= DAY
     return tuple(reversed(found))
+
+
+def halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
+    """All answers for the span, in smaller and smaller parts while Prometheus says that it is too heavy.
+
+    Raises:
+        QueryTooHeavy: the smallest part still is.
+    """
+    try:
+        return list(ask(span))
+    except QueryTooHeavy:
+        if span.end - span.start <= SMALLEST:
+            raise
+        return [answer for half in span.halves for answer in halving(half, ask)]
 
 
 def identity(edge: Edge) -> EdgeId:
@@ -213,9 +236,11 @@ def _why_not(
     if missing := known.sight.missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         seen, all_ = len(known.sight.seen), len(known.sight.expected)
-        return f"{seen} of {all_} proxies have a sample younger than two scrapes; not scraped: {shown}", None
-    if known.unlabelled or any(not edge.policy for edge in known.edges):
-        return "connection_security_policy or destination_workload_namespace is missing in the metrics", None
+        known_labels = "" if seen else f"; looked for by their labels {looked_for()}"
+        said = f"{seen} of {all_} proxies have a sample younger than two scrapes; not scraped: {shown}"
+        return said + known_labels, None
+    if unlabelled := _unlabelled(known):
+        return unlabelled, None
     if partial := partial_answer(known.warnings):
         return f"Prometheus answered in part: {partial}", None
     if share < ENOUGH:
@@ -227,6 +252,19 @@ def _why_not(
         pod, missed = max(known.unscraped.items(), key=lambda item: item[1])
         return f"{len(known.unscraped)} proxies were not scraped all the time; {pod} missed {spell(missed)}", None
     return without_run(known.batches, holes, end - timedelta(seconds=read.look_back), end)
+
+
+def _unlabelled(known: Known) -> str:
+    """Which labels are dropped; without them neither mutual TLS nor plaintext is proven."""
+    gone = known.unlabelled or (("connection_security_policy",) if any(not e.policy for e in known.edges) else ())
+    if gone:
+        return f"{' and '.join(dict.fromkeys(gone))} is missing in the metrics; {KEEP}"
+    if known.untold:
+        return (
+            f"the label reporter is dropped, and reports with an unknown policy ({known.untold}) may be plaintext "
+            f"that the destination took; {KEEP}"
+        )
+    return ""
 
 
 def _narrowed(edge: Edge, known: Known) -> Edge:

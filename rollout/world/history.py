@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import msgspec
 
-from rollout.errors import ClusterError, MetricsError, NotFound, QueryTooHeavy
+from rollout.errors import ClusterError, MetricsError, QueryTooHeavy
 from rollout.mesh.injection import captured, injected
 from rollout.mesh.workloads import workload
 from rollout.model.kubernetes import (
@@ -28,33 +27,42 @@ from rollout.model.kubernetes import (
     StatefulSet,
     ValidatingWebhookConfiguration,
 )
+from rollout.model.look import Pace, Taken
 from rollout.model.traffic import Edge, Evidence, Family, Sight, Suspect
 from rollout.ports import Answer, Right
 from rollout.world import queries
+from rollout.world.asking import LAG, Asking
 from rollout.world.batches import Batch, batches
-from rollout.world.evidence import OVERLAP, EdgeId, Known, Part, Slice, conclude, edge_of, identity, merge, slices
+from rollout.world.conventions import DROPPED, untold
+from rollout.world.evidence import (
+    OVERLAP,
+    EdgeId,
+    Known,
+    Part,
+    Slice,
+    conclude,
+    edge_of,
+    halving,
+    identity,
+    merge,
+    slices,
+)
 from rollout.world.holes import Span, gaps, known_from, outside
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import concerning, proxies
 from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of, wanted
-from rollout.world.sources import Sights, Sources, unreadable
-from rollout.world.suspects import CONFIG_MAPS, Clues, references, suspects
+from rollout.world.sources import Sights, Sources, config_maps, unreadable
+from rollout.world.suspects import Clues, references, suspects
 from rollout.world.world import Unreadable
 from rollout.world.young import spell
 
-T = TypeVar("T")
-
 #: Prometheus forgets a sample after five minutes: finer steps show nothing more.
 STEP = 300.0
-#: Below this a slice is not halved any more.
-SMALLEST = timedelta(minutes=30)
 #: A pod is in Prometheus' service discovery only after a while.
 START = timedelta(minutes=2)
 #: After a change the old connections still have their drain, and their last scrape.
 SETTLE = timedelta(minutes=5)
-#: A store of history may know the newest hours late (an uploaded block holds two); the live Prometheus knows them.
-LAG = timedelta(hours=3)
 #: Less than this is no evidence, whatever was accepted.
 SHORTEST = timedelta(hours=1)
 
@@ -74,18 +82,18 @@ class _History:
     def __init__(self, reads: Sequence[Traffic], sources: Sources) -> None:
         self.reads = reads
         self.sources = sources
-        self.scope = Scope(tuple(sorted({read.namespace for read in reads})), reads[0].match)
         self.end = sources.at
+        self.scope = sources.scope([read.namespace for read in reads], reads[0].match)
         self.start = self.end - timedelta(seconds=reads[0].look_back)
-        self.warnings: list[str] = []
-        self.past = sources.metrics.past()
+        self.ask = Asking(sources)
 
     def answers(self) -> dict[Traffic, Evidence | Unreadable]:
         sights = self.sources.sights(self.scope.namespaces, self.scope.match)
-        self.warnings.extend(sights.warnings)
-        parts = [part for span in slices(self.start, self.end) for part in self._parts(span)]
-        edges = merge(parts, self._ask(queries.open_connections(self.scope), live=True), self.end)
-        unlabelled = {s.labels.get("namespace", "") for s in self._ask(queries.unlabelled(self.scope)).samples}
+        self.ask.warnings.extend(sights.warnings)
+        lacking = self._lacking()
+        parts = self._slices(sights)
+        edges = merge(parts, self.ask.instant(queries.open_connections(self.scope), live=True), self.end)
+        untold = self._untold()
         plain = sorted({e.destination.namespace for found in edges.values() for e in found if not e.mutual})
         hours = self._hours(tuple(plain), edges) if plain else {}
         blank, missed = self._attendance(sights)
@@ -103,32 +111,65 @@ class _History:
                 edges=mine[asked],
                 gaps=blank.get(name, ()),
                 unscraped=missed.get(name, {}),
-                unlabelled=name in unlabelled,
+                unlabelled=(*lacking.get("", ()), *lacking.get(name, ())),
+                untold=untold.get(name, ""),
                 workloads=self._workloads(name),
                 hours={key: times for key, times in kept.items() if times},
                 ends=self._ends(read, kept, sight),
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
-                warnings=concerning(self.warnings, read.match),
-                query=queries.existence(Scope((name,), read.match), Family.HTTP, read.look_back, True),
+                warnings=concerning(self.ask.warnings, read.match),
+                query=queries.existence(self._scope((name,)), Family.HTTP, read.look_back, True),
             )
             proven = conclude(read, self.end, known)
-            said = (*proven.warnings, *_shortened(asked, read))
+            said = (*proven.warnings, *_shortened(asked, read), *(() if self.scope.labels.reporter else (DROPPED,)))
             answers[asked] = msgspec.structs.replace(proven, warnings=said)
+        self.sources.announce(Taken(self.ask.count))
         return answers
 
-    def _ask(self, promql: str, at: datetime | None = None, *, live: bool = False) -> Answer:
-        answer = (self.sources.metrics if live else self.past).query(promql, at or self.end)
-        self.warnings.extend(answer.warnings)
-        return answer
+    def _slices(self, sights: Sights) -> list[Part]:
+        """The long queries; before them it is said how much is asked."""
+        spans, metrics = slices(self.start, self.end), len({sight.metric for sight in sights.of.values()})
+        self.sources.announce(self.ask.look(self.scope, self._seconds, len(spans), metrics))
+        parts: list[Part] = []
+        for done, span in enumerate(spans, 1):
+            parts += self._parts(span)
+            self.sources.announce(Pace(done, len(spans), self.ask.count))
+        return parts
+
+    @property
+    def _seconds(self) -> float:
+        return (self.end - self.start).total_seconds()
+
+    def _scope(self, namespaces: tuple[str, ...]) -> Scope:
+        return msgspec.structs.replace(self.scope, namespaces=namespaces)
+
+    def _lacking(self) -> dict[str, tuple[str, ...]]:
+        """The labels that are missing somewhere in the look-back, by namespace; '' where it is missing itself.
+
+        Without `reporter` the policy tells who reports, from here on.
+        """
+        found: dict[str, dict[str, None]] = {}
+        for row in self.ask.over(queries.unlabelled, self.scope, self.start):
+            if row.labels[queries.PART] == queries.REPORTER:
+                labels = self.sources.unreported(self.scope.labels, self.scope.match)
+                self.scope = msgspec.structs.replace(self.scope, labels=labels)
+            else:
+                found.setdefault(row.labels.get("namespace", ""), {})[row.labels[queries.PART]] = None
+        return {namespace: tuple(labels) for namespace, labels in found.items()}
+
+    def _untold(self) -> dict[str, str]:
+        """Reports without `reporter` that may be the destination's, by its namespace."""
+        labels = self.scope.labels
+        return {} if labels.reporter else untold(self.ask.over(queries.unattributed, self.scope, self.start), labels)
 
     def _existing(self, scope: Scope, family: Family, end: datetime, wide: float, *, plaintext: bool = False) -> Answer:
         """What was there in the `wide` seconds before `end`; a store of history may lag, so the newest hours twice."""
-        answer = self._ask(queries.existence(scope, family, wide, plaintext), end)
-        if self.past.address() == self.sources.metrics.address() or self.end - end >= LAG:
+        answer = self.ask.instant(queries.existence(scope, family, wide, plaintext), end)
+        if not self.ask.elsewhere or self.end - end >= LAG:
             return answer
         newest = min(wide, (LAG - (self.end - end)).total_seconds())
-        live = self._ask(queries.existence(scope, family, newest, plaintext), end, live=True)
+        live = self.ask.instant(queries.existence(scope, family, newest, plaintext), end, live=True)
         return Answer((*answer.samples, *live.samples), answer.warnings)
 
     def _parts(self, span: Slice) -> Iterator[Part]:
@@ -138,14 +179,14 @@ class _History:
     def _part(self, span: Slice, family: Family) -> Part:
         wide = span.seconds + OVERLAP.total_seconds()
         existing = self._existing(self.scope, family, span.end, wide)
-        volume = self._ask(queries.volume(self.scope, family, span.seconds), span.end)
+        volume = self.ask.instant(queries.volume(self.scope, family, span.seconds), span.end)
         return Part(span, family, existing, volume)
 
     def _hours(
         self, namespaces: tuple[str, ...], edges: dict[str, tuple[Edge, ...]]
     ) -> dict[EdgeId, tuple[datetime, ...]]:
         """The hours of each plaintext edge: costs a second look, so only where there is one."""
-        scope = Scope(namespaces, self.scope.match)
+        scope = self._scope(namespaces)
         families = sorted({e.family for name in namespaces for e in edges[name] if not e.mutual})
         found: dict[EdgeId, set[datetime]] = {}
         for family in families:
@@ -158,11 +199,10 @@ class _History:
     def _sighted(self, span: Slice, family: Family, promql: str) -> list[tuple[EdgeId, datetime]]:
         hours = max(1, round(span.seconds / HOUR.total_seconds()))
         first = span.end - (hours - 1) * HOUR
-        answers = [self.past.query_range(promql, first, span.end, HOUR.total_seconds())]
+        answers = [self.ask.ranged(promql, first, span.end, HOUR.total_seconds())]
         newest = max(first, self.end - LAG)
-        if self.past.address() != self.sources.metrics.address() and newest <= span.end:
-            answers.append(self.sources.metrics.query_range(promql, newest, span.end, HOUR.total_seconds()))
-        self.warnings.extend(warning for answer in answers for warning in answer.warnings)
+        if self.ask.elsewhere and newest <= span.end:
+            answers.append(self.ask.ranged(promql, newest, span.end, HOUR.total_seconds(), live=True))
         every = [series for answer in answers for series in answer.series]
         return [(identity(edge_of(series.labels, family)), time) for series in every for time, _ in series.points]
 
@@ -170,7 +210,7 @@ class _History:
         self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
     ) -> dict[EdgeId, Sighting]:
         """When each plaintext edge was seen first and last: one short range per hour that is worth it."""
-        scope, step = Scope((read.namespace,), read.match), step_of(sight.interval)
+        scope, step = self._scope((read.namespace,)), step_of(sight.interval)
         looked = wanted(hours.values())
         seen: dict[EdgeId, list[datetime]] = {}
         for hour in looked:
@@ -178,11 +218,9 @@ class _History:
                 promql = queries.existence(scope, family, SCRAPES * step, True)
                 first = hour - HOUR + timedelta(seconds=step)
                 try:
-                    where = self.sources.metrics if self.end - hour < LAG - HOUR else self.past
-                    answer = where.query_range(promql, first, hour, step)
+                    answer = self.ask.ranged(promql, first, hour, step, live=self.end - hour < LAG - HOUR)
                 except QueryTooHeavy:  # then the hour is close enough
                     continue
-                self.warnings.extend(answer.warnings)
                 for series in answer.series:
                     key = identity(edge_of(series.labels, family))
                     seen.setdefault(key, []).extend(time for time, _ in series.points)
@@ -219,7 +257,7 @@ class _History:
             if (read.holes or read.since) and any(not edge.mutual for edge in found):
                 alike.setdefault((read.holes, read.since), []).append(read)
         for reads in alike.values():
-            seen = self._plain(Scope(tuple(sorted(read.namespace for read in reads)), self.scope.match), reads[0])
+            seen = self._plain(self._scope(tuple(sorted(read.namespace for read in reads))), reads[0])
             for read in reads:
                 mine[read] = tuple(e for e in mine[read] if e.mutual or e.open or identity(e) in seen)
         return mine
@@ -245,7 +283,7 @@ class _History:
         missed: dict[str, dict[str, float]] = {}
         for metric in sorted({sight.metric for sight in sights.of.values()}):
             names = tuple(name for name in self.scope.namespaces if sights.of[name].metric == metric)
-            scope = Scope(names, self.scope.match)
+            scope = self._scope(names)
             blank |= self._gaps(scope, SightMetric(metric))
             seen = self._attended(scope, SightMetric(metric))
             for name in names:
@@ -255,9 +293,8 @@ class _History:
         return blank, missed
 
     def _gaps(self, scope: Scope, metric: SightMetric) -> dict[str, tuple[Span, ...]]:
-        step = max(STEP, (self.end - self.start).total_seconds() / 5000)
-        answer = self.past.query_range(queries.presence(scope, metric), self.start, self.end, step)
-        self.warnings.extend(answer.warnings)
+        step = max(STEP, self._seconds / 5000)
+        answer = self.ask.ranged(queries.presence(scope, metric), self.start, self.end, step)
         times = {series.labels.get("namespace", ""): [time for time, _ in series.points] for series in answer.series}
         between = timedelta(seconds=step)
         return {name: gaps(times.get(name, []), self.start, self.end, between) for name in scope.namespaces}
@@ -266,7 +303,7 @@ class _History:
         total: dict[tuple[str, str], float] = {}
 
         def count(span: Slice) -> list[Answer]:
-            return [self._ask(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
+            return [self.ask.instant(queries.attendance(scope, metric, span.seconds, STEP), span.end)]
 
         for span in slices(self.start, self.end):
             for answer in halving(span, count):
@@ -346,34 +383,3 @@ def _shortened(asked: Traffic, read: Traffic) -> tuple[str, ...]:
     if read.look_back >= asked.look_back:
         return ()
     return (f"short evidence: Prometheus knows {spell(read.look_back)} of the {spell(asked.look_back)} asked for",)
-
-
-def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]:
-    """The ConfigMaps of these `namespace/name` that are there and may be read, at most 50.
-
-    Raises:
-        ClusterError: the API does not answer, which says nothing of any of them.
-    """
-    found = []
-    for full in names[:CONFIG_MAPS]:
-        namespace, _, name = full.partition("/")
-        try:
-            found.append(sources.cluster.get(ConfigMap, namespace, name))
-        except ClusterError as error:
-            if not isinstance(error, NotFound) and error.status != 403:
-                raise
-    return tuple(found)
-
-
-def halving(span: Slice, ask: Callable[[Slice], Sequence[T]]) -> list[T]:
-    """All answers for the span, in smaller and smaller parts while Prometheus says that it is too heavy.
-
-    Raises:
-        QueryTooHeavy: the smallest part still is.
-    """
-    try:
-        return list(ask(span))
-    except QueryTooHeavy:
-        if span.end - span.start <= SMALLEST:
-            raise
-        return [answer for half in span.halves for answer in halving(half, ask)]

@@ -45,8 +45,8 @@ def guarded(reads: Sequence[R], read: Callable[[], dict[R, V]]) -> dict[R, V | U
     return dict.fromkeys(reads, why)
 
 
-def _scope(reads: Sequence[R]) -> Scope:
-    return Scope(tuple(sorted({read.namespace for read in reads})), reads[0].match)
+def _scope(reads: Sequence[R], sources: Sources) -> Scope:
+    return sources.scope([read.namespace for read in reads], reads[0].match)
 
 
 def _addresses(scope: Scope, sources: Sources) -> dict[str, Party]:
@@ -62,7 +62,7 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
     """Observations for reads that differ in nothing but the namespace."""
 
     def read() -> dict[Observed, Observation]:
-        scope, window = _scope(reads), reads[0].window
+        scope, window = _scope(reads, sources), reads[0].window
         sights = sources.sights(scope.namespaces, scope.match, window)
         addresses = _addresses(scope, sources)
         tables, warnings = _tables(tuple(queries.WATCHED), scope, window, sources)
@@ -74,7 +74,7 @@ def read_observed(reads: Sequence[Observed], sources: Sources) -> dict[Observed,
         found = {}
         for item in reads:
             name = item.namespace
-            seen = fold.observation(name, sources.at, window, sights.of[name], _texts(name, scope.match, window), said)
+            seen = fold.observation(name, sources.at, window, sights.of[name], _texts(name, scope, window), said)
             steady = _steady(name, window, sights.of[name], sights.counted[name], sources)
             seen = msgspec.structs.replace(seen, steady=steady, scalings=_scalings(name, sources))
             found[item] = recent.with_recent(seen, name)
@@ -107,9 +107,9 @@ def _scalings(namespace: str, sources: Sources) -> tuple[Scaling, ...]:
     return tuple(fold_scaling(item, pods) for kind in kinds for item in sources.readable(kind, namespace))
 
 
-def _texts(namespace: str, match: str, window: float) -> dict[str, str]:
+def _texts(namespace: str, scope: Scope, window: float) -> dict[str, str]:
     """The queries as a person repeats them: for the one namespace."""
-    one = Scope((namespace,), match)
+    one = Scope((namespace,), scope.match, scope.labels)
     return {name: query(one, window) for name, query in queries.WATCHED.items()}
 
 
@@ -117,7 +117,7 @@ def read_before(reads: Sequence[Before], sources: Sources) -> dict[Before, Basel
     """Baselines for reads that differ in nothing but the namespace: one range query each, in small windows."""
 
     def read() -> dict[Before, Baseline]:
-        scope, window = _scope(reads), reads[0].window
+        scope, window = _scope(reads, sources), reads[0].window
         sights = sources.sights(scope.namespaces, scope.match)
         step = min(window, max(SHORTEST, SCRAPES * max(s.interval for s in sights.of.values()), window / WINDOWS))
         number = max(1, round(window / step))
@@ -174,7 +174,7 @@ def read_propagation(
     """Proofs for reads that differ in nothing but the namespace."""
 
     def read() -> dict[Propagation, PropagationAnswer]:
-        scope, since = _scope(reads), reads[0].since
+        scope, since = _scope(reads, sources), reads[0].since
         sights = sources.sights(scope.namespaces, scope.match)
 
         def at(counter: Counter, when: datetime) -> dict[str, dict[str, float]]:
@@ -208,7 +208,7 @@ def _proof(read: Propagation, now: Table, then: Table, sight: Sight, sources: So
         unseen=tuple(name for name in names if name not in here[Counter.TAKEN] or name in sight.missing),
         new=tuple(name for name in names if name not in before[Counter.TAKEN]),
         newest=sight.newest,
-        query=queries.listeners(Scope((read.namespace,), read.match), Counter.TAKEN),
+        query=queries.listeners(sources.scope((read.namespace,), read.match), Counter.TAKEN),
     )
 
 

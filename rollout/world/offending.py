@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rollout.model.look import ScrapeLabels
 from rollout.model.traffic import Family
 from rollout.ports import Metrics
 from rollout.world import queries
-from rollout.world.evidence import OVERLAP, EdgeId, Slice, edge_of, identity, slices
-from rollout.world.history import halving
-from rollout.world.queries import Scope
+from rollout.world.conventions import detected
+from rollout.world.evidence import OVERLAP, EdgeId, Slice, edge_of, halving, identity, slices
+from rollout.world.promql import Scope
 
 
 def offending(namespaces: Sequence[str], look_back: timedelta, match: str, metrics: Metrics) -> dict[str, int]:
@@ -20,7 +21,8 @@ def offending(namespaces: Sequence[str], look_back: timedelta, match: str, metri
         MetricsError: Prometheus does not answer.
     """
     end = metrics.now()
-    scope = Scope(tuple(sorted(set(namespaces))), match)
+    names = tuple(sorted(set(namespaces)))
+    scope = Scope(names, match, detected(names, match, metrics, end) or ScrapeLabels())
     found: dict[str, set[EdgeId]] = {name: set() for name in scope.namespaces}
     for family in Family:
 

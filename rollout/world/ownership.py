@@ -14,7 +14,8 @@ from rollout.model.kubernetes import Pod
 from rollout.model.traffic import Sight
 from rollout.ports import Right
 from rollout.world import queries
-from rollout.world.queries import Scope, SightMetric, quote
+from rollout.world.promql import NAMESPACE_LABELS, POD_LABELS
+from rollout.world.queries import SightMetric, quote
 from rollout.world.reads import Ownership, OwnershipAnswer
 from rollout.world.sources import Sources, unreadable
 from rollout.world.world import Unreadable
@@ -23,7 +24,7 @@ from rollout.world.world import Unreadable
 CLUSTER = ("cluster", "cluster_name", "cluster_id", "k8s_cluster", "kubernetes_cluster", "clusterName")
 #: What belongs to a pod or to how it is scraped, and so tells nothing of its cluster.
 _OF_POD = frozenset({
-    "__name__", "namespace", "pod", "pod_name", "instance", "node", "container", "endpoint", "job", "service", "app",
+    "__name__", *NAMESPACE_LABELS, *POD_LABELS, "instance", "node", "container", "endpoint", "job", "service", "app",
     "version", "revision", "pod_template_hash", "component", "tag",
 })  # fmt: skip
 
@@ -44,11 +45,11 @@ def read_ownership(reads: Sequence[Ownership], sources: Sources) -> dict[Ownersh
 
 def _asked(names: Iterable[str], match: str, sources: Sources) -> tuple[dict[str, Rows], dict[str, Sight]]:
     """The proxies' series of each namespace with the time of their newest sample: one query per metric."""
-    scope = Scope(tuple(sorted(set(names))), match)
+    scope = sources.scope(names, match)
     sights = sources.sights(scope.namespaces, match).of
     rows: dict[str, list[tuple[Mapping[str, str], float]]] = {name: [] for name in scope.namespaces}
     for metric in sorted({sight.metric for sight in sights.values()}):
-        part = Scope(tuple(name for name in scope.namespaces if sights[name].metric == metric), match)
+        part = sources.scope((name for name in scope.namespaces if sights[name].metric == metric), match)
         for sample in sources.metrics.query(queries.identities(part, SightMetric(metric)), sources.at).samples:
             rows[sample.labels.get("namespace", "")].append((sample.labels, sample.value))
     return {name: tuple(found) for name, found in rows.items()}, sights
@@ -71,7 +72,7 @@ def _answer(read: Ownership, rows: Rows, sight: Sight, sources: Sources) -> Owne
         foreign=foreign,
         ours=telling(fresh, foreign),
         clusters=clusters(fresh),
-        query=queries.identities(Scope((name,), match), SightMetric(sight.metric)),
+        query=queries.identities(sources.scope((name,), match), SightMetric(sight.metric)),
     )
 
 

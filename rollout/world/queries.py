@@ -1,4 +1,4 @@
-"""Every PromQL text of the product: what a series means is decided here and nowhere else.
+"""Every PromQL text of the product (with `scrapes`): what a series means is decided here and nowhere else.
 
 Each function turns a Scope into a text and stands in `REGISTRY` with sample arguments, so that a suite can put all of
 them to a real server. The rules come from istio.md 6 and from DESIGN.md "Evidence: rules that naive queries break".
@@ -6,30 +6,38 @@ them to a real server. The rules come from istio.md 6 and from DESIGN.md "Eviden
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, ParamSpec
-
-import msgspec
 
 from rollout.model.traffic import Family
+from rollout.world import promql
+from rollout.world.promql import BARE as _BARE
+from rollout.world.promql import OLD as _OLD
+from rollout.world.promql import ONE as _ONE
+from rollout.world.promql import PAIRS, PART, REGISTRY, SAMPLES, Scope, escape, examples, quote, renamed, usual
+from rollout.world.promql import TWO as _TWO
+from rollout.world.promql import among as _among
+from rollout.world.promql import joint as _joint
+from rollout.world.promql import registered as _registered
+from rollout.world.promql import select as _select
+from rollout.world.promql import window as _window
+from rollout.world.scrapes import (
+    SEEN,
+    SightMetric,
+    attendance,
+    identities,
+    presence,
+    samples,
+    scrapes,
+    seen,
+    sight,
+    ways,
+)
 
-P = ParamSpec("P")
-
-
-class Scope(msgspec.Struct, frozen=True):
-    """Which namespaces a query is about; `match` holds further matchers, such as `cluster="eu1"`."""
-
-    namespaces: tuple[str, ...]
-    match: str = ""
-
-
-class SightMetric(StrEnum):
-    """What shows that a proxy is scraped, best first."""
-
-    UPTIME = "envoy_server_uptime"
-    BUILD = "istio_build"
-    UP = "up"
+__all__ = [
+    "PART", "REGISTRY", "SAMPLES", "SEEN", "Scope", "SightMetric", "attendance", "escape", "examples", "identities",
+    "presence", "quote", "samples", "scrapes", "seen", "sight",
+]  # fmt: skip
 
 
 class Counter(StrEnum):
@@ -75,9 +83,19 @@ SENT = "istio_tcp_sent_bytes_total"
 VOLUME = {Family.HTTP: REQUESTS, Family.TCP: OPENED}
 EXISTENCE = {Family.HTTP: (REQUESTS,), Family.TCP: (OPENED, CLOSED, RECEIVED, SENT)}
 
-_AT_DESTINATION = 'reporter=~"destination|waypoint"'
-_AT_SOURCE = 'reporter="source"'
+#: By the label; and, where it is not on every report, by the policy: `unknown` is all that a caller's Envoy ever says,
+#: and what the server's never does (istio.md 6.2). `unattributed` asks for what that leaves open.
+_AT_DESTINATION = {
+    True: 'reporter=~"destination|waypoint"',
+    False: 'reporter!="source",connection_security_policy=~"mutual_tls|none"',
+}
+_AT_SOURCE = {
+    True: 'reporter="source"',
+    False: 'reporter!~"destination|waypoint",connection_security_policy="unknown"',
+}
+_NO_REPORTER = 'reporter=""'
 _PLAINTEXT = 'connection_security_policy!="mutual_tls"'
+_EDGES = f'__name__=~"{REQUESTS}|{OPENED}|{CLOSED}|{RECEIVED}|{SENT}"'
 _LISTENERS = {
     Counter.TAKEN: ("envoy_listener_manager_listener_modified", "envoy_listener_manager_listener_in_place_updated"),
     Counter.REJECTED: ("envoy_listener_manager_lds_update_rejected",),
@@ -87,124 +105,48 @@ _LISTENERS = {
     ),
 }
 
-REGISTRY: dict[str, Callable[..., str]] = {}
-SAMPLES: dict[str, tuple[tuple[Any, ...], ...]] = {}
+# Scrapes
+
+#: What `conventions` calls the reports without the label.
+NO_REPORTER = "no reporter"
+#: What `unlabelled` calls them.
+REPORTER = "reporter"
+CONVENTIONS = (*(" ".join(pair) for pair in PAIRS), NO_REPORTER)
 
 
-def examples() -> Iterator[tuple[str, str]]:
-    """Name and text of every query with each of its sample arguments."""
-    for name, function in REGISTRY.items():
-        for arguments in SAMPLES[name]:
-            yield name, function(*arguments)
+@_registered((_ONE,), (_TWO,), (_ONE, ("namespace pod",)))
+def conventions(scope: Scope, parts: tuple[str, ...] = CONVENTIONS) -> str:
+    """How many series show the namespaces' proxies, by metric and (in PART) pair of labels; and those without reporter.
 
-
-_ONE = Scope(("production",))
-_TWO = Scope(("production", "payments"), 'cluster="eu1"')
-
-
-def _registered(*samples: tuple[Any, ...]) -> Callable[[Callable[P, str]], Callable[P, str]]:
-    def register(function: Callable[P, str]) -> Callable[P, str]:
-        REGISTRY[function.__name__] = function
-        SAMPLES[function.__name__] = samples
-        return function
-
-    return register
-
-
-def quote(text: str) -> str:
-    r"""A PromQL string: `a"b` becomes `"a\"b"`."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def escape(text: str) -> str:
-    """The text as a part of an RE2 expression that matches just it."""
-    return "".join(f"\\{char}" if char in r".+*?()|[]{}^$" + "\\" else char for char in text)
-
-
-def _among(label: str, values: tuple[str, ...]) -> str:
-    if len(values) == 1:
-        return f"{label}={quote(values[0])}"
-    return f"{label}=~{quote('|'.join(escape(value) for value in values))}"
-
-
-def _select(metric: str, scope: Scope, *matchers: str) -> str:
-    match = scope.match.strip().strip("{},").strip()
-    return f"{metric}{{{','.join([*matchers, *([match] if match else [])])}}}"
-
-
-def _scraped(metric: str, scope: Scope) -> str:
-    return _select(metric, scope, _among("namespace", scope.namespaces))
-
-
-def _window(seconds: float) -> str:
-    return f"{max(1, round(seconds))}s"
-
-
-# Sight
-
-
-@_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.BUILD), (_TWO, SightMetric.UP))
-def sight(scope: Scope, metric: SightMetric) -> str:
-    """The time of the newest sample, per pod; a failed scrape does not count."""
-    return f"max by (namespace, pod) ({_newest(metric, scope)})"
-
-
-def _newest(metric: SightMetric, scope: Scope) -> str:
-    series = _scraped(metric, scope)
-    newest = f"timestamp({series})"
-    if metric is SightMetric.UP:
-        newest = f"({newest} unless ({series} == 0))"  # timestamp() of a comparison is the query's own time
-    return newest
-
-
-@_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.UP))
-def identities(scope: Scope, metric: SightMetric) -> str:
-    """As `sight`, per series with all of its labels: by one of them the proxies of two clusters are told apart."""
-    return _newest(metric, scope)
-
-
-@_registered((_ONE, SightMetric.UPTIME, 600), (_TWO, SightMetric.UP, 120))
-def scrapes(scope: Scope, metric: SightMetric, window: float) -> str:
-    """How many samples the best scraped proxy of each namespace has in the window."""
-    return f"max by (namespace) (count_over_time({_scraped(metric, scope)}[{_window(window)}]))"
-
-
-@_registered((_ONE, SightMetric.UPTIME, 120), (_TWO, SightMetric.BUILD, 120))
-def samples(scope: Scope, metric: SightMetric, window: float) -> str:
-    """How many samples of each pod lie in the window: with fewer than two there is no increase."""
-    return f"max by (namespace, pod) (count_over_time({_scraped(metric, scope)}[{_window(window)}]))"
-
-
-@_registered((_ONE, SightMetric.UPTIME), (_TWO, SightMetric.BUILD))
-def presence(scope: Scope, metric: SightMetric) -> str:
-    """How many proxies of each namespace were scraped; asked over a range, it shows the holes."""
-    return f"count by (namespace) (count by (namespace, pod) ({_scraped(metric, scope)}))"
-
-
-@_registered((_ONE, SightMetric.UPTIME, 86400, 300), (_TWO, SightMetric.BUILD, 3600, 300))
-def attendance(scope: Scope, metric: SightMetric, window: float, step: float) -> str:
-    """At how many steps of the window each pod was scraped, whatever the scrape interval was then."""
-    series = f"count by (namespace, pod) ({_scraped(metric, scope)})"
-    return f"count_over_time(({series})[{_window(window)}:{_window(step)}])"
+    The pair is `NAMESPACE_LABEL POD_LABEL`.
+    """
+    here = _among("destination_workload_namespace", scope.namespaces)
+    bare = f"count({_select('', scope, _EDGES, here, _NO_REPORTER)})"
+    asked = {**ways(scope), NO_REPORTER: bare}
+    return _joint({part: asked[part] for part in parts})
 
 
 # Evidence
 
 
 def _inbound(metric: str, scope: Scope, *matchers: str) -> str:
-    return _select(
-        metric, scope, _AT_DESTINATION, _among("destination_workload_namespace", scope.namespaces), *matchers
-    )
+    here = _among("destination_workload_namespace", scope.namespaces)
+    return _select(metric, scope, _AT_DESTINATION[scope.labels.reporter], here, *matchers)
 
 
-@_registered((_ONE, Family.HTTP, 86400), (_TWO, Family.TCP, 86400))
+@_registered((_ONE, Family.HTTP, 86400), (_TWO, Family.TCP, 86400), (_BARE, Family.HTTP, 86400))
 def volume(scope: Scope, family: Family, window: float) -> str:
     """Requests or connections by edge; a series born in the window may count 0 here: see `existence`."""
     series = _inbound(VOLUME[family], scope)
     return f"sum by ({', '.join(EDGE)}) (increase({series}[{_window(window)}]))"
 
 
-@_registered((_ONE, Family.HTTP, 87000), (_TWO, Family.TCP, 87000), (_ONE, Family.HTTP, 3600, True))
+@_registered(
+    (_ONE, Family.HTTP, 87000),
+    (_TWO, Family.TCP, 87000),
+    (_ONE, Family.HTTP, 3600, True),
+    (_BARE, Family.TCP, 3600, True),
+)
 def existence(scope: Scope, family: Family, window: float, plaintext: bool = False) -> str:
     """How many raw series of an edge moved or were born in the window.
 
@@ -224,7 +166,7 @@ def _moved(series: str, window: float) -> str:
     )
 
 
-@_registered((_ONE,), (_TWO,))
+@_registered((_ONE,), (_TWO,), (_BARE,))
 def open_connections(scope: Scope) -> str:
     """TCP connections open now, by edge, also those older than any window (observed.md j)."""
     by = f"sum by ({', '.join(EDGE)})"
@@ -232,16 +174,48 @@ def open_connections(scope: Scope) -> str:
     return f"(({opened} - {closed}) or {opened}) > 0"
 
 
-@_registered((_ONE,), (_TWO,))
-def unlabelled(scope: Scope) -> str:
-    """Inbound series of a namespace's pods that lack a label which the evidence rests on (Telemetry tag overrides)."""
-    pods = _among("namespace", scope.namespaces)
-    name = f'__name__=~"{REQUESTS}|{OPENED}"'
-    terms = (
-        _select("", scope, name, pods, 'reporter!="source"', missing)
-        for missing in ('reporter=""', 'destination_workload_namespace=""', 'connection_security_policy=""')
-    )
-    return " or ".join(f"count by (namespace) ({term})" for term in terms)
+@_registered((_ONE, 3600), (_TWO, 3600), (_OLD, 3600), (_BARE, 3600))
+def unlabelled(scope: Scope, window: float) -> str:
+    """Inbound series of the window that lack a label which the evidence rests on, by namespace, with its name in PART.
+
+    A Telemetry tag override drops one at the proxy, relabelling at the scrape, and an aggregation the scrape's as well:
+    such a series says of no namespace that it is not its own, and comes without one.
+    """
+    own, place, w = scope.labels.namespace, "destination_workload_namespace", _window(window)
+    scraped, policy = _among(own, scope.namespaces), 'connection_security_policy=""'
+    asked = {
+        REPORTER: (place, (_among(place, scope.namespaces), _NO_REPORTER)),
+        place: (own, (scraped, 'reporter!="source"', f'{place}=""')),
+        policy.partition("=")[0]: (own, (scraped, 'reporter!="source"', policy)),
+        f"{own} and {place}": (own, (f'{own}=""', 'reporter!="source"', f'{place}=""')),
+    }
+    counts = {
+        name: renamed(f"count by ({label}) (last_over_time({_select('', scope, _EDGES, *matchers)}[{w}]))",
+                      label, "namespace")
+        for name, (label, matchers) in asked.items()
+    }  # fmt: skip
+    return _joint(counts)
+
+
+@_registered((_BARE, 3600), (Scope(("production",), "", _BARE.labels), 60))
+def unattributed(scope: Scope, window: float) -> str:
+    """Series of the window of which the policy does not tell who reports, by who could.
+
+    A caller's Envoy names its own namespace, in which it is scraped; a ztunnel that took plaintext says `unknown` too,
+    and is scraped in its own.
+    """
+    place = "destination_workload_namespace"
+    unknown = 'connection_security_policy!~"(mutual_tls|none)?"'
+    series = _select("", scope, _EDGES, _among(place, scope.namespaces), 'reporter!="source"', unknown)
+    by = f"{place}, source_workload_namespace, {scope.labels.namespace}, reporter"
+    return f"count by ({by}) (last_over_time({series}[{_window(window)}]))"
+
+
+@_registered((_ONE,), (_TWO,), (_BARE,))
+def extent(scope: Scope) -> str:
+    """How many raw series the look-back of these namespaces goes through, as of now."""
+    here = _among("destination_workload_namespace", scope.namespaces)
+    return f"count({_select('', scope, _EDGES, _AT_DESTINATION[scope.labels.reporter], here)})"
 
 
 # Watch
@@ -257,60 +231,61 @@ def _towards(metric: str, scope: Scope, window: float) -> str:
         f"destination_service=~{host}",
     )
     return " or ".join(
-        f"increase({_select(metric, scope, _AT_SOURCE, matcher)}[{_window(window)}])" for matcher in matchers
+        f"increase({_select(metric, scope, _AT_SOURCE[scope.labels.reporter], matcher)}[{_window(window)}])"
+        for matcher in matchers
     )
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def tried(scope: Scope, window: float) -> str:
     """Requests as the callers' proxies and gateways saw them, by edge and result."""
     return f"sum by ({', '.join(RESULT)}) ({_towards(REQUESTS, scope, window)})"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def arrived(scope: Scope, window: float) -> str:
     """Requests as the destinations saw them, by edge and result."""
     return f"sum by ({', '.join(RESULT)}) (increase({_inbound(REQUESTS, scope)}[{_window(window)}]))"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def connected(scope: Scope, window: float) -> str:
     """TCP connections that the callers' proxies opened, by edge."""
     return f"sum by ({', '.join(RESULT)}) ({_towards(OPENED, scope, window)})"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def disconnected(scope: Scope, window: float) -> str:
     """TCP connections that ended at the callers' proxies, by edge and flags (UR, UF: istio.md 6.5)."""
     return f"sum by ({', '.join(RESULT)}) ({_towards(CLOSED, scope, window)})"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def accepted(scope: Scope, window: float) -> str:
     """TCP connections that the destinations took, by edge."""
     return f"sum by ({', '.join(RESULT)}) (increase({_inbound(OPENED, scope)}[{_window(window)}]))"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def received(scope: Scope, window: float) -> str:
     """Bytes that the destinations received over TCP, by edge: the sign of life of a pooled connection."""
     return f"sum by ({', '.join(RESULT)}) (increase({_inbound(RECEIVED, scope)}[{_window(window)}]))"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def passthrough(scope: Scope, window: float) -> str:
     """Requests to bare addresses, which name no namespace: the address tells whose pod it was (istio.md 6.5)."""
     series = _select(
         REQUESTS,
         scope,
-        _AT_SOURCE,
+        _AT_SOURCE[scope.labels.reporter],
         'destination_service_name="PassthroughCluster"',
         r'destination_service=~"[0-9a-f.:\\[\\]]+"',
     )
     return f"sum by ({', '.join(RESULT)}) (increase({series}[{_window(window)}]))"
 
 
-@_registered((_ONE, 120), (_TWO, 120))
+@_registered((_ONE, 120), (_TWO, 120), (_BARE, 120))
 def reset(scope: Scope, window: float) -> str:
     """TCP connections to bare addresses that the far end cut, by caller; unlike requests they name no address.
 
@@ -319,7 +294,7 @@ def reset(scope: Scope, window: float) -> str:
     series = _select(
         CLOSED,
         scope,
-        _AT_SOURCE,
+        _AT_SOURCE[scope.labels.reporter],
         'destination_service_name="PassthroughCluster"',
         'response_flags=~"(.+,)?U[RC](,.+)?"',
     )
@@ -352,44 +327,22 @@ WATCHED: dict[str, Callable[[Scope, float], str]] = {
     "passthrough": passthrough,
     "reset": reset,
 }
-#: The label that tells to which question a row of a joint query belongs.
-PART = "part"
 
 
-def _joint(texts: Mapping[str, str]) -> str:
-    """Several questions as one. Each row is labelled before the union, which would take equal labels for one series."""
-    return " or ".join(f'label_replace({text}, "{PART}", "{name}", "", "")' for name, text in texts.items())
-
-
-@_registered((_ONE, 120), (_TWO, 120), (_ONE, 60, ("tried", "passthrough")))
+@_registered((_ONE, 120), (_TWO, 120), (_ONE, 60, ("tried", "passthrough")), (_BARE, 120))
 def watched(scope: Scope, window: float, parts: tuple[str, ...] = tuple(WATCHED)) -> str:
     """The watch's questions as one query."""
     return _joint({name: WATCHED[name](scope, window) for name in parts})
 
 
-#: What is asked of sight: the newest sample, the samples of ten and of two minutes, and those of the watch's window.
-SEEN = ("newest", "long", "short", "window")
-
-
-@_registered((_ONE, SightMetric.UPTIME, 300), (_TWO, SightMetric.UP, 120), (_ONE, SightMetric.BUILD, 60, ("newest",)))
-def seen(scope: Scope, metric: SightMetric, window: float, parts: tuple[str, ...] = SEEN) -> str:
-    """`sight`, `scrapes` twice and `samples` as one query."""
-    texts = {
-        "newest": sight(scope, metric),
-        "long": scrapes(scope, metric, 600),
-        "short": scrapes(scope, metric, 120),
-        "window": samples(scope, metric, window),
-    }
-    return _joint({name: texts[name] for name in parts})
-
-
 # Propagation
 
 
-@_registered((_ONE, Counter.TAKEN), (_TWO, Counter.REJECTED, 90), (_ONE, Counter.DRAINING))
+@_registered((_ONE, Counter.TAKEN), (_TWO, Counter.REJECTED, 90), (_ONE, Counter.DRAINING), (_OLD, Counter.TAKEN, 90))
 def listeners(scope: Scope, counter: Counter, offset: float = 0) -> str:
     """A listener counter per pod, now or `offset` seconds earlier."""
     names = _LISTENERS[counter]
     name = f'__name__=~"{"|".join(names)}"'
-    series = _select("", scope, name, _among("namespace", scope.namespaces))
-    return f"sum by (namespace, pod) ({series}{f' offset {_window(offset)}' if offset else ''})"
+    series = _select("", scope, name, _among(scope.labels.namespace, scope.namespaces))
+    earlier = f" offset {_window(offset)}" if offset else ""
+    return usual(f"sum by ({promql.by_pod(scope.labels)}) ({series}{earlier})", scope.labels)

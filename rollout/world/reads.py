@@ -85,6 +85,12 @@ class Beside(msgspec.Struct, frozen=True):
     namespace: str
 
 
+class Labelling(msgspec.Struct, frozen=True):
+    """How Prometheus names what it scrapes; answered by ScrapeLabels, with whatever asks Prometheus first."""
+
+    match: str = ""
+
+
 class Analysis(msgspec.Struct, frozen=True):
     """`istioctl analyze`; answered by a tuple of AnalyzerMessage."""
 
@@ -117,6 +123,7 @@ Read = (
     | Propagation
     | Ownership
     | Beside
+    | Labelling
     | Analysis
     | ProxyStatus
     | Certificates

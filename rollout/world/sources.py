@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -19,12 +19,15 @@ from rollout.errors import (
     RolloutError,
     Unauthorized,
 )
-from rollout.model.kubernetes import Object, Pod
+from rollout.model.kubernetes import ConfigMap, Object, Pod
+from rollout.model.look import Announce, ScrapeLabels, nobody
 from rollout.model.traffic import Sight
 from rollout.ports import Cluster, Metrics, Right, Sample
+from rollout.world.conventions import detected
 from rollout.world.queries import PART, SEEN, Scope, SightMetric, seen
-from rollout.world.reads import Objects, Read
+from rollout.world.reads import Labelling, Objects, Read
 from rollout.world.sight import by_namespace, by_pod, interval_of, sight_of
+from rollout.world.suspects import CONFIG_MAPS
 from rollout.world.world import Reading, Unreadable, World
 
 T = TypeVar("T", bound=Object)
@@ -56,14 +59,16 @@ class Sights(msgspec.Struct, frozen=True):
 class Sources:
     """Ports and what is known; lives for one collection."""
 
-    def __init__(self, cluster: Cluster, metrics: Metrics, world: World) -> None:
-        """Ask nothing yet."""
+    def __init__(self, cluster: Cluster, metrics: Metrics, world: World, announce: Announce = nobody) -> None:
+        """Ask nothing yet; `announce` hears of what takes long."""
         self.cluster = cluster
         self.metrics = metrics
         self.world = world
+        self.announce = announce
         self._at: datetime | None = None
         self._objects: dict[tuple[type[Object], str], tuple[Object, ...]] = {}
         self._sights: dict[tuple[Scope, float], Sights] = {}
+        self._labels: dict[str, ScrapeLabels | None] = {}
 
     @property
     def at(self) -> datetime:
@@ -75,6 +80,35 @@ class Sources:
     def learn(self, answers: Mapping[Read, Reading]) -> None:
         """Use what this collection has just read."""
         self.world = self.world.plus(answers)
+
+    def labels(self, namespaces: Iterable[str], match: str) -> ScrapeLabels:
+        """How Prometheus names what it scrapes: as it was found once, else asked; the usual where nothing is scraped.
+
+        Raises:
+            MetricsError: Prometheus does not answer.
+        """
+        if match not in self._labels:
+            known = self.world.readings.get(Labelling(match))
+            if known is not None:
+                return known.value  # type: ignore[no-any-return]
+            self._labels[match] = detected(namespaces, match, self.metrics, self.at)
+        return self._labels[match] or ScrapeLabels()
+
+    def unreported(self, labels: ScrapeLabels, match: str) -> ScrapeLabels:
+        """`reporter` is not on every report: so for what comes after, too, as the label may go at any time."""
+        less = msgspec.structs.replace(labels, reporter=False)
+        if self._labels.get(match) is not None or Labelling(match) in self.world.readings:
+            self._labels[match] = less
+        return less
+
+    def found(self) -> dict[Labelling, ScrapeLabels]:
+        """What this collection found out by itself, for the next one."""
+        return {Labelling(match): labels for match, labels in self._labels.items() if labels is not None}
+
+    def scope(self, namespaces: Iterable[str], match: str) -> Scope:
+        """For queries about these namespaces. Raises MetricsError."""
+        names = tuple(sorted(set(namespaces)))
+        return Scope(names, match, self.labels(names, match))
 
     def within(self, kind: type[T], namespace: str) -> tuple[T, ...]:
         """The objects of a kind in a namespace: as read, else listed there.
@@ -129,7 +163,7 @@ class Sources:
         Raises:
             RolloutError: pods cannot be listed, or Prometheus does not answer.
         """
-        scope = Scope(tuple(sorted(set(namespaces))), match)
+        scope = self.scope(namespaces, match)
         if (scope, window) not in self._sights:
             self._sights[scope, window] = self._look(scope, window)
         return self._sights[scope, window]
@@ -143,7 +177,9 @@ class Sources:
         for metric in SightMetric:
             if not missing:
                 break
-            rows, said = self.joint(partial(seen, Scope(tuple(missing), scope.match), metric, window), parts)
+            rows, said = self.joint(
+                partial(seen, Scope(tuple(missing), scope.match, scope.labels), metric, window), parts
+            )
             newest, samples = by_pod(rows["newest"]), by_pod(rows.get("window", ()))
             long, short = by_namespace(rows["long"]), by_namespace(rows["short"])
             warnings.extend(said)
@@ -156,3 +192,20 @@ class Sources:
                 counted[name] = samples.get(name, {})
             missing = [name for name in missing if name not in found]
         return Sights(found, tuple(dict.fromkeys(warnings)), counted)
+
+
+def config_maps(names: Sequence[str], sources: Sources) -> tuple[ConfigMap, ...]:
+    """The ConfigMaps of these `namespace/name` that are there and may be read, at most 50.
+
+    Raises:
+        ClusterError: the API does not answer, which says nothing of any of them.
+    """
+    found = []
+    for full in names[:CONFIG_MAPS]:
+        namespace, _, name = full.partition("/")
+        try:
+            found.append(sources.cluster.get(ConfigMap, namespace, name))
+        except ClusterError as error:
+            if not isinstance(error, NotFound) and error.status != 403:
+                raise
+    return tuple(found)

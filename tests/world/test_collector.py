@@ -13,6 +13,7 @@ from rollout.errors import Conflict, Forbidden, NotFound, Outcome, Rejected, Una
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.judgement import Baseline, Observation
 from rollout.model.kubernetes import APIService, ConfigMap, Deployment, Ingress, Metadata, Pod, Ref
+from rollout.model.look import ScrapeLabels
 from rollout.model.traffic import Family, Party
 from rollout.ports import Right
 from rollout.record.change import Change, Policy
@@ -23,6 +24,7 @@ from rollout.world.reads import (
     Before,
     Beside,
     DryRun,
+    Labelling,
     Objects,
     Observed,
     Propagation,
@@ -272,8 +274,11 @@ def test_observations_of_many_namespaces_cost_the_queries_of_one() -> None:
 
 def test_a_tick_asks_three_queries_and_the_time() -> None:
     """Sight, the window, and the last interval; the clock is the fourth."""
-    metrics = _sighted(("production", "orders-7d9-abc"))
-    assert _answer(Observed("production", 120.0), FakeCluster(pod()), metrics).sight.full
+    metrics, read = _sighted(("production", "orders-7d9-abc")), Observed("production", 120.0)
+    world = World().plus(collect([read], FakeCluster(pod()), metrics, NoAnalyzer(), World(), NOW))
+    assert world.get(Labelling()) == ScrapeLabels()
+    metrics.asked.clear()
+    assert collect([read], FakeCluster(pod()), metrics, NoAnalyzer(), world, NOW)[read].value.sight.full
     assert len(metrics.asked) == 3
 
 

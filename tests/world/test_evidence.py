@@ -239,14 +239,14 @@ def test_a_workloads_clock_starts_at_its_creation() -> None:
     assert "Deployment production/orders exists only since" in evidence.reason
 
 
-@pytest.mark.parametrize("label", ["connection_security_policy", "destination_workload_namespace", "reporter"])
+@pytest.mark.parametrize("label", ["connection_security_policy", "destination_workload_namespace"])
 def test_a_dropped_label_is_no_data(label: str) -> None:
     """Telemetry can remove tags; their absence is no absence of plaintext."""
     metrics = _mesh()
     _calls(metrics, istio_labels("web/shop", **{label: ""}), _rising)
     evidence = _look(metrics)
     assert evidence.verdict is EvidenceVerdict.NO_DATA
-    assert "missing in the metrics" in evidence.reason
+    assert f"{label} is missing in the metrics; keep it: no labeldrop" in evidence.reason
 
 
 def test_a_partial_answer_is_no_data_and_an_annotation_is_not() -> None:

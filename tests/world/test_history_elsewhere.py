@@ -74,8 +74,8 @@ def test_connections_open_now_are_asked_of_the_live_one() -> None:
     live, past = _two()
     _seen("web/shop", "mutual_tls", _busy, live, past)
     _evidence(live)
-    assert [q for q in live.asked if "closed_total" in q and "increase" not in q]
-    assert not [q for q in past.asked if "closed_total" in q and "increase" not in q]
+    assert [q for q in live.asked if "closed_total" in q and "over_time" not in q and "count(" not in q]
+    assert not [q for q in past.asked if "closed_total" in q and "over_time" not in q]
 
 
 OTHER = 'receive series from Addr: 10.0.0.7:10901 LabelSets: {cluster="us1", replica="a"},{cluster="us1"}: EOF'
@@ -101,3 +101,14 @@ def test_a_missing_store_is_tolerated_only_where_it_is_provably_not_ours(
 ) -> None:
     """By the labels that it names."""
     assert ("" if tolerated else warning) == partial_answer(concerning([warning], match))
+
+
+def test_a_label_that_was_dropped_an_hour_ago_is_missed_though_the_store_lags() -> None:
+    """The live Prometheus is asked for the newest hours."""
+    live, past = _two()
+    _seen("web/shop", "mutual_tls", _busy, live, past)
+    bare = istio_labels("web/shop", "production/orders", connection_security_policy="")
+    live.write("istio_requests_total", bare, [(t, _busy(t)) for t in scrapes(NOW - timedelta(hours=1), NOW, STEP)])
+    found = _evidence(live)
+    assert EvidenceVerdict.NO_DATA == found.verdict
+    assert "connection_security_policy is missing in the metrics" in found.reason

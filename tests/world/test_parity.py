@@ -88,6 +88,7 @@ def _samples() -> list[Samples]:
         passed |= {"destination_service_name": "PassthroughCluster", "destination_service_namespace": "unknown"}
         for flags in ("UR", "UF,UR", "-"):
             found.append(_series(passed | {"response_flags": flags}, queries.CLOSED, range(SPAN), 3.0))
+        found += _otherwise(namespace, lives)
         dropped = istio_labels("web/shop", f"{namespace}/orders", destination_workload_namespace="")
         found.append(_series(dropped | {"namespace": namespace}, COUNTERS[0], range(SPAN), 2.0))
     for webhook, span in (("orders.example.com", range(SPAN)), ("b.example.com", range(SPAN - 2, SPAN))):
@@ -96,6 +97,28 @@ def _samples() -> list[Samples]:
         passed = {"name": webhook, "instance": "10.0.0.1:6443", "type": "validating"}
         found.append(_series(passed, "apiserver_admission_webhook_fail_open_count", span, 1.0))
     return found
+
+
+def _otherwise(namespace: str, lives: dict[str, tuple[range, float]]) -> list[Samples]:
+    """The same lives in the other conventions: older labels of the scrape, and no reporter."""
+    found: list[Samples] = []
+    for name, (span, slope) in lives.items():
+        for own, pod in (("kubernetes_namespace", "kubernetes_pod_name"), ("namespace", "pod_name")):
+            scraped = {own: namespace, pod: f"other-{name}"}
+            found += [_series(scraped, metric, span, factor * slope) for metric, factor in PROXY.items()]
+            found.append(_series(scraped, "up", span, 0.0))
+        for policy in ("unknown", "mutual_tls" if slope else "none"):
+            source, scrape = ("web", "web") if policy == "unknown" else ("web", namespace)
+            labels = istio_labels(f"{source}/{name}", f"{namespace}/orders", reporter="", pod="", pod_name=name)
+            labels |= {"connection_security_policy": policy, "namespace": scrape}
+            found += [_series(labels, metric, span, slope) for metric in COUNTERS]
+    bare = istio_labels("web/other", reporter="", connection_security_policy="unknown", pod="", pod_name=namespace)
+    passed = {"destination_service_name": "PassthroughCluster", "destination_workload_namespace": "unknown"}
+    found.append(_series(bare | passed | {"destination_service": "10.0.0.7:8080"}, COUNTERS[0], range(SPAN), 2.0))
+    cut = bare | passed | {"destination_service": "unknown", "response_flags": "UR"}
+    found.append(_series(cut, queries.CLOSED, range(SPAN), 2.0))
+    gone = istio_labels("web/old", f"{namespace}/orders", connection_security_policy="", namespace="", pod="")
+    return [*found, _series(gone | {"kubernetes_namespace": namespace}, COUNTERS[0], range(SPAN), 1.0)]
 
 
 def test_every_query_of_the_registry_has_parity(server: RealPrometheus) -> None:

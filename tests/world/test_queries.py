@@ -9,7 +9,8 @@ import pytest
 
 from rollout.lab.promql import compile as lab
 from rollout.model.traffic import Family
-from rollout.world import queries
+from rollout.world import queries, scrapes
+from rollout.world.promql import BARE
 from rollout.world.queries import REGISTRY, SAMPLES, Counter, Scope, SightMetric, escape, examples, quote
 
 TEXTS = list(examples())
@@ -17,9 +18,13 @@ TEXTS = list(examples())
 
 def test_every_public_query_is_registered_with_samples() -> None:
     """Or the parity suite would not see it."""
-    helpers = {"examples", "quote", "escape"}
-    functions = {name for name, value in vars(queries).items() if getattr(value, "__module__", "") == queries.__name__}
-    public = {name for name in functions if name[0].islower()} - helpers
+    functions = {
+        name
+        for module in (queries, scrapes)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__
+    }
+    public = {name for name in functions if name[0].islower()} - {"ways"}
     assert public == set(REGISTRY)
     assert all(SAMPLES[name] for name in REGISTRY)
 
@@ -37,7 +42,7 @@ def test_every_selector_carries_the_match_and_the_namespaces(name: str, text: st
     selectors = re.findall(r"\{[^{}]*\}", text)
     assert selectors
     assert all('cluster="eu1"' in selector for selector in selectors)
-    if name not in ("passthrough", "reset", "watched"):
+    if name not in ("passthrough", "reset", "watched", "unlabelled"):
         assert all("payments" in selector for selector in selectors)
 
 
@@ -45,7 +50,17 @@ def test_every_selector_carries_the_match_and_the_namespaces(name: str, text: st
 def test_policies_are_asked_of_the_destination_and_never_as_none(name: str, text: str) -> None:
     """At the source it is always unknown; ztunnel says unknown for plaintext."""
     assert 'connection_security_policy="none"' not in text
-    assert 'reporter=~"destination|waypoint"' in text or name == "unlabelled"
+    dropped = 'connection_security_policy=~"mutual_tls|none"' in text or 'connection_security_policy="unknown"' in text
+    assert 'reporter=~"destination|waypoint"' in text or dropped or name in ("unlabelled", "unattributed")
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY if any(BARE in args for args in SAMPLES[name])])
+def test_without_the_label_no_report_is_chosen_by_it(name: str) -> None:
+    """Only a report that has it is left out by it."""
+    for arguments in (args for args in SAMPLES[name] if BARE in args):
+        text = REGISTRY[name](*arguments)
+        assert 'reporter="source"' not in text
+        assert 'reporter=~"destination' not in text
 
 
 def test_names_are_escaped_in_expressions_and_strings() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rollout.lab.mesh.labels import Labels
 from rollout.lab.mesh.pattern import Pattern
+from rollout.lab.mesh.relabel import Relabel
 from rollout.lab.mesh.samples import Curve, LazyValues, ScrapeStorage, Series
 
 BUCKETS = (5.0, 25.0, 100.0, 500.0, 1000.0)
@@ -75,13 +76,15 @@ class Counter:
 class Meter:
     """All counters of one scraped target."""
 
-    def __init__(self, storage: ScrapeStorage, scrape: Mapping[str, str]) -> None:
+    def __init__(self, storage: ScrapeStorage, scrape: Mapping[str, str], relabel: Relabel | None = None) -> None:
         """Belong to a target.
 
         Args:
             storage: where scrapes go.
             scrape: the target's labels: namespace, pod, job, instance.
+            relabel: what becomes of a series' own labels.
         """
+        self._relabel = relabel or Relabel()
         self._storage = storage
         self._scrape = dict(scrape)
         self._counters: dict[tuple[str, Labels], Counter] = {}
@@ -91,7 +94,7 @@ class Meter:
         key = (name, labels)
         found = self._counters.get(key)
         if found is None:
-            series = self._storage.series({"__name__": name, **dict(labels), **self._scrape})
+            series = self._storage.series({"__name__": name, **self._relabel.kept(dict(labels)), **self._scrape})
             found = self._counters[key] = Counter(series, gauge=gauge)
         return found
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rollout.lab.mesh.catalog import PodView
 from rollout.lab.mesh.meter import Meter
+from rollout.lab.mesh.relabel import Relabel
 from rollout.lab.mesh.samples import Curve, ScrapeStorage, Series
 
 JOB, APP_JOB = "kubernetes-pods", "application"
@@ -17,11 +18,13 @@ class Scraper:
     Args:
         storage: where samples go.
         interval: milliseconds.
+        relabel: how the scrapes are labelled.
     """
 
-    def __init__(self, storage: ScrapeStorage, interval: int) -> None:
+    def __init__(self, storage: ScrapeStorage, interval: int, relabel: Relabel | None = None) -> None:
         """Know no target."""
         self._storage, self.interval = storage, interval
+        self._relabel = relabel or Relabel()
         self._targets: dict[tuple[str, str], tuple[PodView, Meter, Series, Series]] = {}
         self._gone: list[tuple[Meter, tuple[Series, ...]]] = []
         self.app_targets: Mapping[tuple[str, str, str], float] = {}
@@ -29,10 +32,8 @@ class Scraper:
 
     def target(self, pod: PodView) -> Meter:
         """A proxy starts: it is scraped from now on."""
-        labels = {
-            "job": JOB, "instance": f"{pod.ip}:15020", "namespace": pod.namespace, "pod": pod.name, "app": pod.app
-        }  # fmt: skip
-        meter = Meter(self._storage, labels)
+        labels = {"job": JOB, "instance": f"{pod.ip}:15020", "app": pod.app, **self._relabel.target(*pod.key)}
+        meter = Meter(self._storage, labels, self._relabel)
         up = self._storage.series({"__name__": "up", **labels})
         uptime = self._storage.series({"__name__": "envoy_server_uptime", **labels})
         self._targets[pod.key] = (pod, meter, up, uptime)
@@ -47,7 +48,7 @@ class Scraper:
         """What `/api/v1/targets` lists."""
         return [
             {
-                "labels": {"job": JOB, "instance": f"{pod.ip}:15020", "namespace": pod.namespace, "pod": pod.name},
+                "labels": {"job": JOB, "instance": f"{pod.ip}:15020", **self._relabel.target(*pod.key)},
                 "scrapePool": JOB,
                 "scrapeUrl": f"http://{pod.ip}:15020/stats/prometheus",
                 "health": "up",
@@ -72,7 +73,7 @@ class Scraper:
             up.extend(grid, _constant(1.0))
             uptime.extend(grid, _uptime(pod.started))
         for (namespace, name, instance), value in self.app_targets.items():
-            labels = {"job": APP_JOB, "instance": instance, "namespace": namespace, "pod": name}
+            labels = {"job": APP_JOB, "instance": instance, **self._relabel.target(namespace, name)}
             self._storage.series({"__name__": "up", **labels}).extend(grid, _constant(value))
         for meter, extra in self._gone:
             meter.mark_stale(grid[0])

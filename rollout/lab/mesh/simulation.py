@@ -28,6 +28,7 @@ from rollout.lab.mesh.kubelet import Kubelet
 from rollout.lab.mesh.longlived import LongLived
 from rollout.lab.mesh.policy import Mode, service_mode
 from rollout.lab.mesh.proxy import Draining, Proxy
+from rollout.lab.mesh.relabel import USUAL, Relabel
 from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.scraper import Scraper
 from rollout.lab.mesh.traffic import Network, Traffic
@@ -48,6 +49,7 @@ class Settings:
         version: Istio's.
         seed: which jitter, delays and names.
         access_log: whether proxies write one, and how.
+        relabel: how Prometheus labels what it scrapes.
     """
 
     scrape_interval: int = 30_000
@@ -55,6 +57,7 @@ class Settings:
     version: str = "1.27.3"
     seed: int = 1
     access_log: Form = Form.OFF
+    relabel: Relabel = USUAL
 
 
 class Simulation:
@@ -85,7 +88,7 @@ class Simulation:
         self.bare = BarePods(
             store, self.catalog, self.schedule, lambda: (self.controllers.injector, self.settings.version)
         )
-        self.scraper = Scraper(self.storage, self.settings.scrape_interval)
+        self.scraper = Scraper(self.storage, self.settings.scrape_interval, self.settings.relabel)
         self.flows: dict[str, Flow | LongLived] = {}
         self.flip_seen: list[Callable[[str, int], None]] = []
         self.written: list[Listen] = []

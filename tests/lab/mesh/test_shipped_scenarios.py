@@ -209,10 +209,14 @@ def test_the_older_policy_decides() -> None:
 
 
 def test_no_key_of_a_scenario_names_a_metric_or_a_verdict() -> None:
-    """The simulator works out what comes of a scenario; a file cannot say it."""
+    """The simulator works out what comes of a scenario; a file cannot say it.
+
+    What Prometheus does to its labels is the outside world's.
+    """
     words = ("istio_requests", "envoy_", "reporter", "regressed", "cannot_see")
     for name in NAMES:
         document = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())
+        document.get("mesh", {}).pop("relabel", None)
         text = yaml.safe_dump({key: value for key, value in document.items() if key not in ("title", "description")})
         assert not [word for word in words if word in text], name
 
