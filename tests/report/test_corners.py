@@ -10,11 +10,12 @@ import pytest
 
 from rollout.errors import RolloutError, Unreachable
 from rollout.model.finding import CheckResult, Finding, Severity, Status
+from rollout.model.judgement import Signal, Verdict
 from rollout.model.kubernetes import Ref
 from rollout.model.traffic import Evidence
 from rollout.playbook.errors import PlaybookErrors, Problem
-from rollout.record.events import FailureKind
-from rollout.record.run import Run
+from rollout.record.events import FailureKind, ProofKind, Proven, Ticked, Ticks
+from rollout.record.run import Run, Watch
 from rollout.record.spec import Exemption, Waiver
 from rollout.record.state import State
 from rollout.report import lifecycle
@@ -26,7 +27,9 @@ from rollout.report.exemptions import suggested
 from rollout.report.explain import explain
 from rollout.report.json import error_json
 from rollout.report.layout import Style, beginning
+from rollout.report.lines import event, heartbeat, waiting
 from rollout.report.plan import totals
+from rollout.report.status import status
 from rollout.report.text import plan
 from rollout.report.tree import Shown, block
 from rollout.report.unmatched import unmatched
@@ -70,6 +73,21 @@ def test_a_suggestion_without_candidates_is_a_comment(blocked: Run, now: datetim
     nothing = ["# no finding is one that an exemption would help"]
     assert nothing == suggested([], now)
     assert nothing == suggested([blocked, having(blocked, result("probes", waived))], now)
+
+
+def test_a_suggestion_is_a_block_for_the_playbook(blocked: Run, now: datetime) -> None:
+    """One entry a port, with the first finding's reason, an end, and an owner that somebody has to fill in."""
+    port = msgspec.structs.replace(PROBE, exemption="production/orders:8080")
+    late = msgspec.structs.replace(port, measured="something else")
+    assert [
+        "# for the playbook; each owner must be filled in",
+        "exempt:",
+        "- workload: production/orders",
+        "  port: 8080",
+        "  reason: 'probes: plain HTTP, on 8080'",
+        "  owner: ''",
+        "  expires: '2026-05-31'",
+    ] == suggested([having(blocked, result("probes", port, PROBE), result("late", late))], now)
 
 
 def test_an_explanation_without_a_fix_has_no_such_heading() -> None:
@@ -151,6 +169,49 @@ def test_a_plan_of_several_flips_tells_the_longest_of_a_wave(blocked: Run) -> No
 def test_one_run_that_is_over_keeps_its_reason(rolled_back: Run, now: datetime) -> None:
     """In the one line that is left of its block."""
     assert ["rolled_back proven"] == block([Shown(rolled_back)], now, Style(), height=10)
+
+
+def test_runs_that_nobody_works_on_have_their_command(rolled_back: Run, now: datetime) -> None:
+    """Below the table, where it can be copied."""
+    on = msgspec.structs.replace(rolled_back, outcome="", state=State.WATCHING)
+    lines = status([on], now, unattended={on.id})
+    assert "unattended" in lines[1]
+    assert [f"{on.id}: nobody works on it.", f"Next: rollout resume {on.id}"] == lines[2:]
+
+
+def test_an_undo_that_is_proven_again_is_no_news(rolled_back: Run, now: datetime) -> None:
+    """Every five minutes of a watch; the first time it is told."""
+    proof = Proven(t=now, of=ProofKind.UNDO, ok=True, detail="accepted")
+    first = msgspec.structs.replace(rolled_back, state=State.WATCHING, proofs={})
+    again = msgspec.structs.replace(first, proofs={ProofKind.UNDO: proof})
+    assert ["10:12:00 watching        √ undo proven: accepted"] == event(first, again, proof)
+    assert [] == event(again, again, proof)
+
+
+def test_before_the_flip_is_written_only_the_time_counts(rolled_back: Run, now: datetime) -> None:
+    """Nothing spreads yet that somebody could wait for."""
+    run = msgspec.structs.replace(rolled_back, outcome="", state=State.ENFORCING, entered=now, writes=())
+    assert "40s" == waiting(run, now + timedelta(seconds=40))
+
+
+def test_a_flip_that_spreads_has_a_verdict_already(rolled_back: Run, now: datetime) -> None:
+    """Which is no time of sight."""
+    watch = Watch(verdict=Verdict.NO_TRAFFIC)
+    run = msgspec.structs.replace(rolled_back, state=State.ENFORCING, watch=watch)
+    ticks = Ticks(t=now, verdict=Verdict.NO_TRAFFIC, since=now, until=now)
+    before = msgspec.structs.replace(run, watch=Watch())
+    assert ["10:12:00 enforcing       no traffic while the flip spreads"] == event(before, run, ticks)
+
+
+def test_the_waiting_line_counts_edges_where_nothing_is_over_its_limit(rolled_back: Run, now: datetime) -> None:
+    """How many of the baseline's are alive."""
+    watch = msgspec.structs.replace(rolled_back.watch, blind=None, verdict=Verdict.HEALTHY)
+    run = msgspec.structs.replace(rolled_back, outcome="", state=State.WATCHING, watch=watch)
+    alive = Signal(name="edge-survival", where="web/shop -> production/orders (http)", measured="20 tried, 20 arrived",
+                   limit="1", verdict=Verdict.HEALTHY)  # fmt: skip
+    tick = Ticked(t=now, due=now, verdict=Verdict.HEALTHY, signals=(alive,))
+    (line,) = heartbeat(run, now, Style(width=120), last=tick)
+    assert "watching        healthy: 4m/30m of sight, tick 9/60 · edges 1/1" == line.partition(" ")[2]
 
 
 def test_waivers_that_match_nothing_are_told(blocked: Run) -> None:
