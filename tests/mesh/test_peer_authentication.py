@@ -187,7 +187,7 @@ def _as_written(policies: list[PeerAuthentication], pod: Pod, port: int) -> Mode
     return mine.mode if mine and mine.mode is not Mode.UNSET else mode
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     policies=st.lists(_policies(), max_size=8, unique_by=lambda p: (p.namespace, p.name)),
     labels=LABELS,
