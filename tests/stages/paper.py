@@ -36,7 +36,7 @@ QUICK = (Task(name="flip", keyword="strict"), Task(name="look", keyword="watch",
 
 
 class Paper:
-    """The run, its objects and its clock; `harm` says what share of the calls fails from a time on."""
+    """The run, its objects and its clock; under a mode that is `harmful` every call fails."""
 
     def __init__(self, *objects: Object, answers: Mapping[Any, Any] | None = None, **spec: Any) -> None:
         """Begin it."""
@@ -116,7 +116,7 @@ class Paper:
         return self.answers[type(read)]
 
     def _observed(self, window: float) -> Observation:
-        """A call a second, all of which fail while a mode is in force that does harm."""
+        """A call a second."""
         failed = window if self.mode in self.harmful else 0.0
         edge = EdgeSample(WEB, ORDERS, SERVICE, Family.HTTP, tried=window, failed=failed, arrived=window - failed)
         return Observation(at=self.now, window=window, sight=Sight((PROXY,), (PROXY,), newest=self.now), edges=(edge,))

@@ -174,6 +174,6 @@ def test_an_edge_without_an_hour_has_no_sighting() -> None:
 def test_a_write_makes_old_what_it_may_have_changed() -> None:
     """The policies, and dry runs that were made of them; what else is known stays."""
     change = Change(ref=Ref("PeerAuthentication", "a", "b"), before=None, after=Policy(Mode.PERMISSIVE))
-    pods, old = Reading(NOW, ()), [Objects(PeerAuthentication), DryRun(change)]
-    world = World({Objects(Pod): pods, **dict.fromkeys(old, Reading(NOW, ()))}, (change,))
+    pods, old = Reading(NOW, ()), Reading(NOW, ())
+    world = World({Objects(Pod): pods, Objects(PeerAuthentication): old, DryRun(change): old}, (change,))
     assert ({Objects(Pod): pods}, (change,)) == (dict(world.written().readings), world.written().changes)
