@@ -47,9 +47,7 @@ class Again(msgspec.Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """The worst of the harm, as the judge says it; '' without one."""
-        if not self.harm:
-            return ""
+        """The worst of the harm, as the judge says it; only where there is some."""
         worst, more = self.harm[0], len(self.harm) - 1
         return f"{worst.name} of {worst.where}: {worst.measured}, limit {worst.limit}" + (
             f" (and {more} more)" if more else ""

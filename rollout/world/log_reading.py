@@ -184,8 +184,8 @@ class _Reading:
         elif len(pods) > self.bounds.pods:
             more = len(pods) - self.bounds.pods
             yield f"{more} of {len(pods)} pods with a sidecar; all of them: --max-pods {len(pods)}"
-        elif len(pods) > len(self.found) + len(self.failed):
-            yield f"{len(pods) - len(self.found)} pods, for want of bytes: a larger --max-bytes"
+        elif more := len(pods) - len(self.found) - len(self.failed):
+            yield f"{more} pod{'s' if more > 1 else ''}, for want of bytes: a larger --max-bytes"
         yield from self.failed
         if self.older:
             yield f"{_names(self.older)}: lines before {_stamp(max(self.older.values()))}: a larger --max-bytes"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 
 import pytest
 
 from rollout.diagnosis.known import PATTERNS
 from rollout.diagnosis.patterns import DETAILS, LONGEST, SHOWN, Recogniser, clean, lines, logs, match, recognise
-from rollout.model.diagnosis import PatternCount, Recognition
+from rollout.model.diagnosis import PatternCount
 from rollout.model.finding import Status
 from rollout.model.kubernetes import Ref
 from tests.diagnosis.makers import pod
@@ -269,59 +268,6 @@ def test_many_callers_are_not_all_kept() -> None:
     text = [tcp("NR", "filter_chain_not_found", remote=f"10.0.{n}.1:1") for n in range(50)]
     found = recognise(text).patterns[0]
     assert (50, DETAILS, 30) == (found.count, len(found.details), found.more)
-
-
-class Endless:
-    """A stream of so many bytes, made as they are read: these lines again and again."""
-
-    def __init__(self, size: int, *text: bytes) -> None:
-        """A line without `\\n` at its end never ends."""
-        self.left = size
-        self.text = text
-        self.place = 0
-        self.rest = b""
-
-    def readline(self, limit: int = -1, /) -> bytes:
-        """As BufferedReader.readline."""
-        if not self.rest:
-            if self.left <= 0:
-                return b""
-            self.rest = self.text[self.place % len(self.text)]
-            self.place += 1
-            self.left -= len(self.rest)
-        chunk, self.rest = self.rest[:limit], self.rest[limit:]
-        return chunk
-
-
-MEGABYTE = 2**20
-
-
-def measured(stream: Endless) -> Recognition:
-    """What is recognised, in under four megabytes."""
-    tracemalloc.start()
-    try:
-        found = recognise(lines(stream))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 4 * MEGABYTE
-    assert stream.left <= 0
-    return found
-
-
-def test_a_log_of_100_mb_needs_little_memory() -> None:
-    """Lines as Envoy writes them, one of ten a refusal."""
-    healthy = access("via_upstream", "-", 200).encode() + b"\n"
-    refused = tcp("NR", "filter_chain_not_found").encode() + b"\n"
-    found = measured(Endless(100 * MEGABYTE, *[healthy] * 9, refused))
-    assert found.lines > 300_000
-    assert abs(found.lines - 10 * found.patterns[0].count) < 10
-
-
-def test_100_mb_in_one_line_need_little_memory() -> None:
-    """Its beginning is looked at."""
-    found = measured(Endless(100 * MEGABYTE, b"connection reset by peer " * 40_000))
-    assert (1, 1) == (found.lines, found.patterns[0].count)
 
 
 def test_lines_of_a_stream() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from rollout.judge.callers import without_sidecar
 from rollout.judge.edges import pools
@@ -108,6 +109,16 @@ def test_a_pool_of_something_scaled_to_nothing_is_excused() -> None:
     gone = msgspec.structs.replace(observation, scalings=(Scaling("StatefulSet production/db", 0),))
     assert [True] == [signal.breached for signal in pools(baseline, observation)]
     assert [] == list(pools(baseline, gone))
+
+
+@pytest.mark.parametrize("tried", [None, 15])
+def test_a_pool_that_opens_nothing_or_much_is_judged_elsewhere(tried: float | None) -> None:
+    """A connection that stays open is silence; many that fail are survival."""
+    db = Party("production", "db")
+    known = EdgeBaseline(Party("web", "shop"), db, "db.production.svc.cluster.local", Family.TCP, received_bytes=9)
+    edge = EdgeSample(known.source, db, known.service, Family.TCP, tried=tried or 0, failed=tried or 0)
+    observation = Observation(at=NOW, window=120, sight=Sight((), ()), edges=(edge,) if tried else ())
+    assert [] == list(pools(_baseline(edges=(known,)), observation))
 
 
 def test_a_slow_edge_that_nobody_knew_proves_nothing() -> None:

@@ -75,7 +75,7 @@ def test_a_mapping_is_a_plain_value() -> None:
 def test_an_expression_that_python_cannot_compile_is_too_complicated() -> None:
     """Its parser stops at 200 brackets; Jinja2 has no bound of its own."""
     with pytest.raises(Unresolved, match="is too complicated"):
-        resolve("{{ " + "not " * 250 + "x }}", {"x": True})
+        resolve("{{ " + "not " * 205 + "x }}", {"x": True})
 
 
 def test_a_mistake_without_a_source_line_or_a_hint_is_one_line() -> None:

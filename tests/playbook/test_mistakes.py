@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -221,6 +222,20 @@ def test_deep_nesting_is_a_mistake_and_no_crash(mistakes: Mistakes) -> None:
 def test_a_control_character_has_its_place(mistakes: Mistakes) -> None:
     """PyYAML's reader knows an offset only."""
     assert mistakes("- name: x\n  tasks: \x07[]\n") == [(2, 10, "a character that YAML does not allow", "")]
+
+
+def test_an_entry_that_expired_is_a_mistake(tmp_path: Path) -> None:
+    """At its place, and only from its end on: somebody is to decide again, or to take it out."""
+    path = tmp_path / "book.yaml"
+    path.write_text(W + "2026-03-31}\n", encoding="utf-8")
+    last = datetime(2026, 3, 31, 23, 59, 58, tzinfo=UTC)
+    loaded = load(path, keywords={}, checks={"probes": "check"}, variables={}, now=last)
+    assert [last + timedelta(seconds=1)] == [waiver.expires for waiver in loaded.waivers]
+    with pytest.raises(PlaybookErrors) as caught:
+        load(path, keywords={}, checks={"probes": "check"}, variables={}, now=last + timedelta(seconds=1))
+    assert [(3, 64, "it expired, 2026-03-31 23:59 UTC", "a date to come, or take the entry out")] == [
+        (p.line, p.column, p.message, p.hint) for p in caught.value.problems
+    ]
 
 
 _words = st.sampled_from(

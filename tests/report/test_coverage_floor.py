@@ -1,6 +1,7 @@
 """`.ci/coverage` fails where a package runs less than pyproject.toml asks for, and says which lines."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["rollout"]["coverage"]
+#: Run wherever the others are: no folder of tests is about them alone.
+EVERYWHERE = {"errors", "model"}
 
 
 def _file(lines: int, missing: list[int], branches: list[list[int]]) -> dict[str, Any]:
@@ -52,3 +55,18 @@ def test_a_package_that_is_not_in_the_report_has_nothing(tmp_path: Path) -> None
     """A report of something else does not pass."""
     code, said = _held(tmp_path, {})
     assert (code, said.count("SHORT")) == (1, len(FLOORS))
+
+
+def test_every_package_with_a_floor_is_measured_by_its_own_tests() -> None:
+    """Whole folders of the Makefile, so that a new file is among them, and none of them is run a second time."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(r"^PURE := (.+)$", makefile, re.MULTILINE)
+    assert found, "the Makefile has no PURE"
+    measured = found[1].split()
+    assert [f"tests/{name}" for name in sorted(FLOORS.keys() - EVERYWHERE)] == sorted(measured)
+    assert [] == [folder for folder in measured if not (ROOT / folder).is_dir()]
+    runs = [line.split("/pytest ")[1] for line in makefile.splitlines() if "/pytest " in line]
+    assert [
+        "-n auto $(PURE:%=--ignore=%)",
+        "-n auto --cov --cov-report=json:build/coverage.json $(PURE)",
+    ] == runs

@@ -258,3 +258,16 @@ def test_a_log_that_was_rotated_begins_later() -> None:
     """Kubelet keeps 10 MiB: what the caller left may be gone."""
     found, _ = read({"orders-1": [line(60), line(1)]}, edge(last=NOW - timedelta(hours=8)), since=timedelta(days=1))
     assert ("orders-1: only 2026-03-02 09:00 UTC to 2026-03-02 09:59 UTC, its log begins there",) == found.unread
+
+
+def test_bytes_that_are_used_up_leave_pods_out() -> None:
+    """A pod that was asked in vain is told for itself, and not counted again."""
+    logs: dict[str, Sequence[str] | ClusterError] = {
+        "orders-1": Rejected("waiting to start"),
+        "orders-2": [line(1)],
+        "orders-3": [line(1)],
+        "orders-4": [],
+    }
+    found, source = read(logs, size=1)
+    assert ["orders-1", "orders-2"] == [asked[0] for asked in source.asked]
+    assert ("2 pods, for want of bytes: a larger --max-bytes", "orders-1: waiting to start") == found.unread[:2]

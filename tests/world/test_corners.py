@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from rollout.errors import Forbidden, Unreachable
-from rollout.model.istio import Mode
+from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Deployment, Node, Pod, Ref
 from rollout.model.traffic import Family, Party
 from rollout.ports import Right
@@ -20,7 +20,7 @@ from rollout.world.holes import known_from
 from rollout.world.live import _moved
 from rollout.world.offending import offending
 from rollout.world.ownership import telling
-from rollout.world.reads import Objects, Read, Rights, Traffic
+from rollout.world.reads import DryRun, Objects, Read, Rights, Traffic
 from rollout.world.sightings import sightings
 from rollout.world.watch import Fold
 from rollout.world.world import Reading, Unreadable, World
@@ -169,3 +169,11 @@ def test_an_edge_without_an_hour_has_no_sighting() -> None:
     """And does not hide the others'."""
     found = sightings({"a": [], "b": [NOW]}, {"b": [NOW]}, [NOW], 60.0)
     assert list(found) == ["b"]
+
+
+def test_a_write_makes_old_what_it_may_have_changed() -> None:
+    """The policies, and dry runs that were made of them; what else is known stays."""
+    change = Change(ref=Ref("PeerAuthentication", "a", "b"), before=None, after=Policy(Mode.PERMISSIVE))
+    pods, old = Reading(NOW, ()), Reading(NOW, ())
+    world = World({Objects(Pod): pods, Objects(PeerAuthentication): old, DryRun(change): old}, (change,))
+    assert ({Objects(Pod): pods}, (change,)) == (dict(world.written().readings), world.written().changes)

@@ -15,7 +15,7 @@ from rollout.model.traffic import Evidence, EvidenceVerdict, Family
 from rollout.record.spec import Fixed
 from rollout.world.collector import collect
 from rollout.world.evidence import settle
-from rollout.world.reads import Traffic
+from rollout.world.reads import Ownership, Read, Traffic
 from rollout.world.world import Unreadable, World
 from tests.world.mesh_fakes import NOW, FakeCluster, LabMetrics, NoAnalyzer, deployment, istio_labels, pod, scrapes
 
@@ -277,6 +277,30 @@ def test_a_daily_caller_is_seen_as_one_and_can_be_fixed() -> None:
     assert with_fix(fixed) is EvidenceVerdict.PLAINTEXT
     assert with_fix(fixed, NOW + timedelta(hours=20)) is EvidenceVerdict.IDLE
     assert with_fix(NOW - timedelta(hours=20), NOW + timedelta(hours=20)) is EvidenceVerdict.PLAINTEXT
+    other = settle(evidence, [Fixed(edge="web/shop -> production/orders", at=fixed, reason="another one")])
+    assert (evidence.offenders, evidence.warnings) == (other.offenders, other.warnings)
+
+
+def test_evidence_that_is_short_counts_where_somebody_accepts_it() -> None:
+    """From where Prometheus begins to know, and how much that is stands beside it; else it is no data."""
+    metrics = _mesh(start=NOW - timedelta(hours=30))
+    _calls(metrics, istio_labels("web/shop"), _rising, start=NOW - timedelta(hours=30))
+    assert _look(metrics).verdict is EvidenceVerdict.NO_DATA
+    found = _look(metrics, short=True)
+    assert found.verdict is EvidenceVerdict.CLEAN
+    assert ("short evidence: Prometheus knows 30.0 hours of the 3.0 days asked for",) == found.warnings
+
+
+def test_sight_is_asked_once_for_all_that_need_it() -> None:
+    """In one collection; a later one looks anew."""
+
+    def asked(*reads: Read) -> int:
+        metrics = _mesh()
+        collect(reads, FakeCluster(pod(), deployment()), metrics, NoAnalyzer(), World(), NOW)
+        return len(metrics.asked)
+
+    one, other = Traffic("production", LOOK_BACK), Ownership("production")
+    assert asked(one, other) < asked(one) + asked(other)
 
 
 def test_a_heavy_query_is_asked_in_halves() -> None:

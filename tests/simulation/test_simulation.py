@@ -11,7 +11,7 @@ from statistics import median
 
 import pytest
 
-from tests.judge.simulation import Harm, Result, run, scenario
+from tests.simulation.watches import Harm, Result, run, scenario
 
 HEALTHY, HARMED = (int(number) for number in os.environ.get("ROLLOUT_WATCHES", "1000,200").split(","))
 
