@@ -87,7 +87,7 @@ def test_what_is_refused_now_goes_first() -> None:
     """Plaintext that is accepted stands in an earlier layer; a denied call is worse."""
     diagnosis = of_pair(policy("DENY", {}), rule("DISABLE"))
     assert diagnosis.cause is Layer.AUTHORIZATION
-    assert "and 1 more below" in diagnosis.evidence
+    assert "and 1 more in the layers" in diagnosis.evidence
 
 
 def test_probes_of_the_pods_that_answer() -> None:
