@@ -186,7 +186,8 @@ def _finding(same: list[Verdict]) -> Finding:
         fix=_fix(first),
         check="peer-authentication",
         severity=Severity.BLOCKING,
-        new=accepted,
+        # No policy acts where nothing is captured: STRICT would not refuse it either.
+        new=accepted and first.server is not Server.UNCAPTURED,
     )
 
 
