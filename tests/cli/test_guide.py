@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,14 @@ import pytest
 from rollout.cli import main
 from rollout.cli.parser import parser
 from rollout.diagnosis.patterns import match
+from rollout.lab.lab import Lab
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "guide.md"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+
+#: The lab's present: a job of every night says other things while it runs.
+NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 
 _PROMPT = "$ "
 _CUT = "…"
@@ -79,6 +84,8 @@ def test_what_a_page_quotes_comes_out(
 ) -> None:
     """Each line under a command stands in its output, in that order; `…` is what was left out."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    start = Lab.start
+    monkeypatch.setattr(Lab, "start", lambda scenario, **given: start(scenario, **{"start": NOW, **given}))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(each.stdin.encode())))
     assert each.exit_code == main(each.argv)
     shown, at = collapsed(capsys.readouterr().out), 0
