@@ -96,10 +96,9 @@ def lab(args: Any) -> int:  # noqa: ARG001
     from rollout.lab.scenario import SHIPPED
 
     rows = [(name, _target(SHIPPED / f"{name}.yaml"), title) for name, title in list_scenarios()]
-    wide = max(len(target) for _, target, _ in rows)
-    return _print(
-        [f"{name:<34} {target:<{wide}} {title}" for name, target, title in (("SCENARIO", "TARGET", "TITLE"), *rows)]
-    )
+    rows.insert(0, ("SCENARIO", "TARGET", "TITLE"))
+    wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return _print([f"{name:<{wide}} {target:<{wider}} {title}" for name, target, title in rows])
 
 
 def _target(path: Path) -> str:

@@ -28,7 +28,7 @@ def conclude(subject: str, layers: Sequence[LayerResult]) -> Diagnosis:
         evidence=(
             *((f"limit: {finding.limit}",) if finding.limit else ()),
             *finding.where,
-            *((f"and {more} more below",) if more else ()),
+            *((f"and {more} more in the layers",) if more else ()),
         ),
         fix=finding.fix,
         cause=layer.layer,
@@ -71,4 +71,4 @@ def _warned(layers: Sequence[LayerResult]) -> tuple[str, ...]:
     """Why a layer is unknown, then what is worth a look."""
     reasons = tuple(f"{layer.layer.value}: {layer.reason}" for layer in layers if layer.status is Status.UNKNOWN)
     warnings = [f for layer in layers for f in layer.findings if f.severity is Severity.WARNING]
-    return (*reasons, *((f"{many(len(warnings), 'warning')} below",) if warnings else ()))
+    return (*reasons, *((f"{many(len(warnings), 'warning')} in the layers",) if warnings else ()))

@@ -11,6 +11,7 @@ from rollout.checks.words import many
 from rollout.diagnosis.asking import looked_at, one_check, ranked, unread
 from rollout.diagnosis.question import Pair
 from rollout.diagnosis.reading import Found
+from rollout.diagnosis.rules import listing
 from rollout.diagnosis.sending import Call, Sent, sent
 from rollout.diagnosis.table import SENDS, Cell, Client, Outcome, Server, cell
 from rollout.errors import UsageError
@@ -185,7 +186,8 @@ def _finding(same: list[Verdict]) -> Finding:
         fix=_fix(first),
         check="peer-authentication",
         severity=Severity.BLOCKING,
-        new=accepted,
+        # No policy acts where nothing is captured: STRICT would not refuse it either.
+        new=accepted and first.server is not Server.UNCAPTURED,
     )
 
 
@@ -254,7 +256,7 @@ def _disabled(pod: Pod, name: str, mode: Effective, ports: int = 1) -> Finding:
 def of_namespace(
     world: World, namespace: str, mesh: MeshConfig, results: Collection[CheckResult], left_out: str
 ) -> LayerResult:
-    """The modes of all ports, counted by who decides them, and the checks that are about what is sent and accepted.
+    """The modes of all ports, what DestinationRules say, and the checks that are about what is sent and accepted.
 
     `left_out` says which checks nobody asked.
 
@@ -275,4 +277,5 @@ def of_namespace(
     lines = [f"{many(count, 'port')} {mode}, decided by {by}" for (mode, by), count in counted.most_common()]
     findings = [_disabled(pod, f"port {port}", mode, 1 + len(rest)) for (pod, mode, port), *rest in disabled.values()]
     findings += [finding for result in results for finding in result.findings]
+    lines += listing(world, namespace, mesh)
     return _layer(findings, (*lines, *looked_at(results), left_out), unread(results))

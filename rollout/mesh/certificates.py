@@ -200,10 +200,11 @@ def _roots(mine: _Parsed, now: datetime) -> Iterator[Finding]:
     namespaced = {root.fingerprint for root in mine.mesh_root}
     if not mine.roots:
         yield _found(mine.side, "root", "the proxy holds no root", "the mesh's root")
-    elif namespaced and not held & namespaced:
+    elif _foreign(mine):
         yield _found(
             mine.side, "root", f"trusts {', '.join(map(_short, mine.roots))}, which is not the root of its mesh",
             f"of ConfigMap {mine.side.pod.namespace}/istio-ca-root-cert: {', '.join(map(_short, mine.mesh_root))}",
+            ("it refuses the certificates of its mesh: 503 URX,UF as a client; as a server, 503 UC at its clients",),
         )  # fmt: skip
     elif namespaced and held != namespaced:
         yield _found(
@@ -223,9 +224,15 @@ def _count(roots: Collection[str]) -> str:
     return f"{len(roots)} root{'s' * (len(roots) != 1)}"
 
 
+def _foreign(mine: _Parsed) -> bool:
+    """It holds roots, and none of its mesh's."""
+    mesh = {root.fingerprint for root in mine.mesh_root}
+    return bool(mine.roots and mesh) and not mesh & {root.fingerprint for root in mine.roots}
+
+
 def _against(side: _Parsed, other: _Parsed) -> Iterator[Finding]:
-    """What `other` says to the certificate of `side`."""
-    if side is other or not other.roots or _trusted(side.chain, other.roots):
+    """What `other` says to the certificate of `side`; who has left its mesh's root is to be mended, and nobody else."""
+    if side is other or not other.roots or _foreign(side) or _foreign(other) or _trusted(side.chain, other.roots):
         return
     yield _found(
         side.side, "issuer", side.chain[-1].issuer,

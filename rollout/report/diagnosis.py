@@ -14,7 +14,7 @@ from rollout.report.redact import redact_all
 
 #: Findings and lines of one layer that text shows; JSON has all.
 FINDINGS = 10
-LINES = 16
+LINES = 20
 _NUMBERS = {layer: number for number, layer in enumerate(Layer, 1)}
 _TITLES = {
     Layer.INJECTION: "the pods run the sidecar, and it captures their traffic",

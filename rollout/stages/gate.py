@@ -118,9 +118,20 @@ def _tail(run: Run, now: datetime) -> Traffic:
 
 def _joined(whole: Evidence | None, tail: Evidence) -> Evidence:
     """The look-back as confirmed, made worse by whatever the tail shows."""
-    if whole is None or tail.verdict in (EvidenceVerdict.PLAINTEXT, EvidenceVerdict.NO_DATA):
+    if whole is None:
         return tail
+    if tail.verdict in (EvidenceVerdict.PLAINTEXT, EvidenceVerdict.NO_DATA):
+        return _dated(tail, whole.end - whole.start)
     return msgspec.structs.replace(whole, end=tail.end, sight=tail.sight)
+
+
+def _dated(tail: Evidence, look_back: timedelta) -> Evidence:
+    """A caller counts as repaired when the whole look-back is without it, not when the tail is."""
+    offenders = tuple(
+        msgspec.structs.replace(each, clean_from=each.edge.last + look_back) if each.edge.last else each
+        for each in tail.offenders
+    )
+    return msgspec.structs.replace(tail, offenders=offenders)
 
 
 def _digest(value: tuple[object, ...] | tuple[CheckResult, ...]) -> str:

@@ -15,7 +15,7 @@ from rollout.record.state import State
 from tests.checks.test_cases import load
 
 ROOT = Path(__file__).parents[2]
-SHOWN_BY = {"objects", "metrics", "nothing"}
+SHOWN_BY = {"objects", "metrics", "proxies", "nothing"}
 CHECKS = {check.meta.id for check in checks()}
 SCENARIOS = {name for name, _ in list_scenarios()}
 _TICKED = re.compile(r"`([^`]+)`")

@@ -147,6 +147,19 @@ def test_the_two_sides_against_each_other() -> None:
     assert ["certificate, root"] == [finding.field for finding in one_way.findings]
 
 
+def test_who_left_the_meshs_root_is_named_and_nobody_else() -> None:
+    """The others refuse it as well, and to restart them would mend nothing."""
+    gone = side(FOREIGN.leaf(LEDGER)[0], root=FOREIGN)
+    client = Side(
+        pod=CLIENT, held=Held(chain=(ROOT.leaf(WEB)[0].strip(),), roots=(ROOT.pem.strip(),)), mesh_root=gone.mesh_root
+    )
+    result = judge(client, gone)
+    assert [("Pod payments/ledger-1", "certificate, root")] == [(str(f.ref), f.field) for f in result.findings]
+    assert result.findings[0].where == (
+        "it refuses the certificates of its mesh: 503 URX,UF as a client; as a server, 503 UC at its clients",
+    )
+
+
 def test_what_a_proxy_does_not_tell() -> None:
     """One side's silence leaves the other's finding."""
     silent = Side(pod=CLIENT, held="exec is forbidden")

@@ -74,6 +74,14 @@ def test_plaintext_that_is_accepted() -> None:
     assert [True] == [finding.new for finding in layer(diagnosis, Layer.POLICY).findings]
 
 
+def test_plaintext_that_no_policy_sees() -> None:
+    """Past the sidecar of the server STRICT refuses nothing, and nobody says that it would."""
+    diagnosis = of_pair(rule("DISABLE"), servers=[pod(annotations={EXCLUDE: "8080"})])
+    assert diagnosis.cause is Layer.POLICY
+    assert "to a port that is not captured" in diagnosis.sentence
+    assert [False] == [finding.new for finding in layer(diagnosis, Layer.POLICY).findings]
+
+
 def test_the_earlier_layer_is_the_cause() -> None:
     """A client without a sidecar: what it sends follows from that."""
     bare = pod("web-1", "shop", sidecar=False)
@@ -87,7 +95,7 @@ def test_what_is_refused_now_goes_first() -> None:
     """Plaintext that is accepted stands in an earlier layer; a denied call is worse."""
     diagnosis = of_pair(policy("DENY", {}), rule("DISABLE"))
     assert diagnosis.cause is Layer.AUTHORIZATION
-    assert "and 1 more below" in diagnosis.evidence
+    assert "and 1 more in the layers" in diagnosis.evidence
 
 
 def test_probes_of_the_pods_that_answer() -> None:

@@ -81,7 +81,7 @@ def test_a_namespace_in_order() -> None:
     diagnosis = in_namespace(probed, bystander, past, policy("ALLOW", {}), peers("STRICT"))
     assert "1 port STRICT, decided by PeerAuthentication payments/default" in layer(diagnosis, Layer.POLICY).lines
     assert {Status.OK, Status.UNKNOWN, Status.SKIPPED} == set(statuses(diagnosis).values())
-    assert "1 warning below" in diagnosis.evidence
+    assert "1 warning in the layers" in diagnosis.evidence
     assert "ALLOW AuthorizationPolicy payments/rules: 2 pods" in layer(diagnosis, Layer.AUTHORIZATION).lines
 
 
