@@ -23,6 +23,21 @@ class Mention(msgspec.Struct, frozen=True):
     text: str
 
 
+class Named:
+    """In which of many pods' settings a word stands: a Service is looked for there alone."""
+
+    def __init__(self, specs: Iterable[PodSpec]) -> None:
+        """Take every word once."""
+        self._places: dict[str, list[int]] = {}
+        for place, spec in enumerate(specs):
+            for word in {word for _, _, text in _texts(spec) for word in _WORD.findall(text)}:
+                self._places.setdefault(word, []).append(place)
+
+    def places(self, services: Iterable[str]) -> list[int]:
+        """The places of those that `Mentions` of these Services may say something of, in their order."""
+        return sorted({place for name in services for place in self._places.get(name, ())})
+
+
 class Mentions:
     """Looks for the Services of one namespace; the patterns are made once for any number of pods."""
 
@@ -40,23 +55,26 @@ class Mentions:
         pattern = self._patterns[same]
         if pattern is None:
             return
-        for container in (*spec.containers, *spec.init_containers):
-            texts = [(f"env {variable.name}", variable.value) for variable in container.env]
-            texts.append(("args", " ".join((*container.command, *container.args))))
-            for where, text in texts:
-                words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
-                if self._names.isdisjoint(words) or not (same or self._namespace in words):
-                    continue
-                for match in pattern.finditer(text):
-                    yield Mention(
-                        self._service(match.group()),
-                        _port(text, match),
-                        f"{container.name} {where}: {shown(text, match)}",
-                    )
+        for container, where, text in _texts(spec):
+            words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
+            if self._names.isdisjoint(words) or not (same or self._namespace in words):
+                continue
+            for match in pattern.finditer(text):
+                yield Mention(
+                    self._service(match.group()), _port(text, match), f"{container} {where}: {shown(text, match)}"
+                )
 
     def _service(self, found: str) -> str:
         labels = found.partition(":")[0].split(".")
         return labels[-2] if len(labels) > 1 and labels[-1] == self._namespace else labels[0]
+
+
+def _texts(spec: PodSpec) -> Iterator[tuple[str, str, str]]:
+    """Container, place and text of each setting."""
+    for container in (*spec.containers, *spec.init_containers):
+        for variable in container.env:
+            yield container.name, f"env {variable.name}", variable.value
+        yield container.name, "args", " ".join((*container.command, *container.args))
 
 
 def _port(text: str, match: re.Match[str]) -> int | None:

@@ -83,6 +83,16 @@ class Lens:
         self._record.note(kind)
         return self._world.derived(kind, make, *args)
 
+    def joined(self, kinds: tuple[type[Object], ...], make: Callable[..., V]) -> V:
+        """The same of several kinds, an argument each: the biggest first.
+
+        Raises:
+            UndeclaredRead, KindUnreadable, Needs: as `of`.
+        """
+        for kind in kinds:
+            self._record.note(kind)
+        return self._world.joined(kinds, make)
+
     def policies(self) -> Policies:
         """The PeerAuthentications, ready to be asked for the modes of the target's pods; counts as a read of them."""
         self._record.note(PeerAuthentication)

@@ -9,11 +9,11 @@ Fix: let injection reach its pod template; see the fix of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from rollout.checks.mentions import Mentions
+from rollout.checks.mentions import Mentions, Named
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
@@ -60,35 +60,63 @@ class _Coming(msgspec.Struct, frozen=True):
 
 def check(view: View) -> Findings:
     """One finding per workload whose next pod gets no sidecar: the target's own, and others' that call it."""
-    namespaces = {namespace.name: namespace for namespace in view.then.of(Namespace)}
     webhooks = view.then.of(MutatingWebhookConfiguration)
-    pods = [pod for pod in view.then.of(Pod) if live(pod)]
-    here = [pod for pod in pods if pod.namespace == view.target]
+    here = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = view.then.of(Service, view.target)
     strict = {service.name: ports for service, ports in strict_services(services, here, view.then.policies())}
     mentions = Mentions(strict, view.target)
-    running = {workload(pod) for pod in pods}
-    looked = 0
-    for coming in _coming(view, running):
-        pod = coming.pod
-        looked += 1
-        namespace = namespaces.get(pod.namespace) or Namespace(metadata=Metadata(name=pod.namespace))
-        if ambient(pod, namespace) or would_inject(pod, namespace, webhooks):
-            continue
-        called = mentions.of(pod.spec, pod.namespace)
+    bare = view.then.joined((Pod, Deployment, StatefulSet, CronJob, Namespace, MutatingWebhookConfiguration), _Bare)
+    for place in sorted({*bare.of(view.target), *bare.named.places(strict)}):
+        coming, namespace = bare.found[place]
+        called = mentions.of(coming.pod.spec, coming.pod.namespace)
         named = [found.text for found in called if found.port in (None, *strict.get(found.service, ()))]
-        if named or pod.namespace == view.target:
+        if named or coming.pod.namespace == view.target:
             yield _finding(coming, namespace, webhooks, named)
-    return many(looked, "workload without a pod", "workloads without a pod")
+    return many(bare.looked, "workload without a pod", "workloads without a pod")
 
 
-def _coming(view: View, running: set[Ref]) -> Iterator[_Coming]:
-    """What runs now is the business of the check injection, and of the metrics."""
-    scaled = (*view.then.of(Deployment), *view.then.of(StatefulSet))
+class _Bare:
+    """The workloads without a pod, of all namespaces, whose next one gets no sidecar; `looked` counts the others too.
+
+    They are found once for all namespaces that they may call.
+    """
+
+    def __init__(
+        self,
+        pods: tuple[Pod, ...],
+        deployments: tuple[Deployment, ...],
+        stateful_sets: tuple[StatefulSet, ...],
+        jobs: tuple[CronJob, ...],
+        namespaces: tuple[Namespace, ...],
+        webhooks: tuple[MutatingWebhookConfiguration, ...],
+    ) -> None:
+        """What runs now is the business of the check injection, and of the metrics."""
+        homes = {namespace.name: namespace for namespace in namespaces}
+        running = {workload(pod) for pod in pods if live(pod)}
+        self.looked = 0
+        self.found: list[tuple[_Coming, Namespace]] = []
+        self._by_namespace: dict[str, list[int]] = {}
+        for coming in _coming((*deployments, *stateful_sets), jobs, running):
+            self.looked += 1
+            name = coming.pod.namespace
+            home = homes.get(name) or Namespace(metadata=Metadata(name=name))
+            if not ambient(coming.pod, home) and not would_inject(coming.pod, home, webhooks):
+                self._by_namespace.setdefault(name, []).append(len(self.found))
+                self.found.append((coming, home))
+        self.named = Named(coming.pod.spec for coming, _ in self.found)
+
+    def of(self, namespace: str) -> list[int]:
+        """The places of a namespace's own."""
+        return self._by_namespace.get(namespace, [])
+
+
+def _coming(
+    scaled: Iterable[Deployment | StatefulSet], jobs: Iterable[CronJob], running: set[Ref]
+) -> Iterator[_Coming]:
     for idle in scaled:
         if idle.ref not in running:
             yield _Coming(_pod(idle.ref, idle.spec.template), "when it is scaled up", unseen=True)
-    for job in view.then.of(CronJob):
+    for job in jobs:
         if job.ref not in running:
             when = "when it is no longer suspended" if job.spec.suspend else f"at {job.spec.schedule}"
             yield _Coming(_pod(job.ref, job.spec.job_template.spec.template), when)
