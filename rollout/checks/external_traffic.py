@@ -21,12 +21,11 @@ from rollout.checks.words import many, some
 from rollout.mesh.external import (
     CLOUD,
     NGINX,
+    Entrances,
     attached,
     backends,
     controller,
-    controller_pods,
     entries,
-    gateway_pods,
     istios,
     trust_domain,
 )
@@ -75,7 +74,7 @@ _Strict = dict[str, tuple[Service, tuple[int, ...]]]
 class _Scene(msgspec.Struct):
     """What the parts of the check share; `checked` are the gateways whose pods were looked at."""
 
-    pods: tuple[Pod, ...]
+    entrances: Entrances
     strict: _Strict
     names: tuple[str, ...]
     checked: dict[Ref, None]
@@ -93,11 +92,11 @@ class _Scene(msgspec.Struct):
 
 def check(view: View) -> Findings:
     """One finding per Service, Ingress or gateway through which plaintext reaches a STRICT port, or comes in at all."""
-    pods = view.then.of(Pod)
-    here = [pod for pod in pods if pod.namespace == view.target]
+    entrances = view.then.derived(Pod, Entrances)
+    here = view.then.of(Pod, view.target)
     services = view.then.of(Service, view.target)
     strict = {s.name: (s, ports) for s, ports in strict_services(services, here, view.then.policies())}
-    scene = _Scene(pods, strict, tuple(service.name for service in services), {})
+    scene = _Scene(entrances, strict, tuple(service.name for service in services), {})
     for service, ports in strict.values():
         if service.spec.type in ("LoadBalancer", "NodePort"):
             yield _straight(service, ports)
@@ -106,7 +105,7 @@ def check(view: View) -> Findings:
     ingresses = view.then.of(Ingress, view.target)
     classes = view.then.of(IngressClass)
     for ingress in ingresses:
-        yield from _ingress(ingress, controller(ingress, classes), strict, pods)
+        yield from _ingress(ingress, controller(ingress, classes), strict, entrances)
     yield from _through_istio(view, scene)
     yield from _through_gateway_api(view, scene)
     return (
@@ -119,7 +118,7 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
     gateways, routes = view.then.of(IstioGateway), view.then.of(VirtualService)
     for entry in entries(gateways, routes, view.target, scene.names):
         where = (f"{entry.by} leads from it to {some(entry.services)}",)
-        serving = gateway_pods(entry.gateway, scene.pods)
+        serving = scene.entrances.of(entry.gateway)
         for server in entry.servers:
             yield from _server(entry.gateway, server, serving[0].namespace if serving else "istio-system", where)
         if scene.first(entry.gateway.ref):
@@ -136,7 +135,7 @@ def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
             if section in ("", listener.name):
                 yield from _listener(gateway, listener, where)
         if scene.first(gateway.ref):
-            serving = gateway_pods(gateway, scene.pods)
+            serving = scene.entrances.of(gateway)
             yield from _deployed(gateway, serving, where, own=istios(gateway, classes), cut=scene.cut(led))
 
 
@@ -188,12 +187,12 @@ def _endpoint_groups(service: Service, ports: tuple[int, ...]) -> Finding:
     )
 
 
-def _ingress(ingress: Ingress, name: str, strict: _Strict, pods: Iterable[Pod]) -> Iterator[Finding]:
+def _ingress(ingress: Ingress, name: str, strict: _Strict, entrances: Entrances) -> Iterator[Finding]:
     """Its controller is a caller like another (incidents.md 1, ingress-controller-outside and -injected-but-pod-ip)."""
     led = list(_strict_paths(ingress, strict))
     if not led or name.startswith("istio.io/"):
         return
-    serving = controller_pods(name, pods)
+    serving = entrances.behind(name)
     bare = [pod for pod in serving if not injected(pod)]
     described = name or f"class {ingress.spec.ingress_class_name or 'by default'}"
     where = [f"{described} leads {some(led)}"]

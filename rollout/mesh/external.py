@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -161,6 +161,29 @@ def gateway_pods(gateway: IstioGateway | Gateway, pods: Iterable[Pod]) -> tuple[
     if not selector:
         return tuple(pod for pod in pods if live(pod) and router(pod))
     return tuple(pod for pod in pods if live(pod) and selector.items() <= pod.labels.items())
+
+
+class Entrances:
+    """The live pods through which traffic comes in: who asks again for the same gets them at once."""
+
+    def __init__(self, pods: Iterable[Pod]) -> None:
+        """Look at nothing before somebody asks."""
+        self._pods = tuple(pods)
+        self._found: dict[object, tuple[Pod, ...]] = {}
+
+    def of(self, gateway: IstioGateway | Gateway) -> tuple[Pod, ...]:
+        """As `gateway_pods`."""
+        selects = gateway.ref if isinstance(gateway, Gateway) else tuple(sorted(gateway.spec.selector.items()))
+        return self._remembered(selects, lambda: gateway_pods(gateway, self._pods))
+
+    def behind(self, controller: str) -> tuple[Pod, ...]:
+        """As `controller_pods`."""
+        return self._remembered(controller, lambda: controller_pods(controller, self._pods))
+
+    def _remembered(self, key: object, find: Callable[[], tuple[Pod, ...]]) -> tuple[Pod, ...]:
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
 
 def trust_domain(pod: Pod) -> str:
