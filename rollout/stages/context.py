@@ -42,7 +42,12 @@ def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
     exempting = READS if wanted(run) else ()
     kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *WATCHED, *reads(None), *exempting])
-    return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace), Certificates(run.spec.namespace))
+    return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace), _certificates(run))
+
+
+def _certificates(run: Run) -> Certificates:
+    """A plan of hundreds of namespaces flips none: it may leave some unasked."""
+    return Certificates(run.spec.namespace, spare=run.spec.plan)
 
 
 def proxies(run: Run, world: World, before: datetime | None = None) -> tuple[Pod, ...]:
@@ -122,7 +127,7 @@ def checked(
 ) -> tuple[CheckResult, ...]:
     """Run the checks of these states on the world as it is and as it would be after the flip."""
     analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
-    told = world.readings.get(Certificates(run.spec.namespace))
+    told = world.readings.get(_certificates(run))
     view = View(
         now=world,
         then=flipped(run, world),

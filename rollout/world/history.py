@@ -92,12 +92,13 @@ class _History:
         mine = self._proving(edges)
         clues = self._clues(mine)
         jobs = self._batches()
+        kept = {read: self._kept(read, hours) for read in self.reads}
+        ends = self._ends(kept, sights)
         answers: dict[Traffic, Evidence | Unreadable] = {}
         for asked in self.reads:
             name, sight = asked.namespace, sights.of[asked.namespace]
             began = self._began(asked, blank.get(name, ()))
             read = msgspec.structs.replace(asked, look_back=(self.end - began).total_seconds())
-            kept = {key: self._outside(read, times) for key, times in hours.items() if key[1].namespace == name}
             known = Known(
                 sight=sight,
                 edges=mine[asked],
@@ -105,8 +106,8 @@ class _History:
                 unscraped=missed.get(name, {}),
                 unlabelled=name in unlabelled,
                 workloads=self._workloads(name),
-                hours={key: times for key, times in kept.items() if times},
-                ends=self._ends(read, kept, sight),
+                hours={key: times for key, times in kept[asked].items() if times},
+                ends=ends[asked],
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
                 warnings=concerning(self.warnings, read.match),
@@ -167,26 +168,39 @@ class _History:
         return [(identity(edge_of(series.labels, family)), time) for series in every for time, _ in series.points]
 
     def _ends(
-        self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
-    ) -> dict[EdgeId, Sighting]:
-        """When each plaintext edge was seen first and last: one short range per hour that is worth it."""
-        scope, step = Scope((read.namespace,), read.match), step_of(sight.interval)
-        looked = wanted(hours.values())
+        self, hours: Mapping[Traffic, Mapping[EdgeId, tuple[datetime, ...]]], sights: Sights
+    ) -> dict[Traffic, dict[EdgeId, Sighting]]:
+        """When each plaintext edge was seen first and last: a short range per hour for all to whom it is worth it."""
+        steps = {read: step_of(sights.of[read.namespace].interval) for read in hours}
+        looks: dict[tuple[datetime, Family, float], set[str]] = {}
+        for read, known in hours.items():
+            for hour in wanted(known.values()):
+                for family in {key[3] for key, times in known.items() if hour in times}:
+                    looks.setdefault((hour, family, steps[read]), set()).add(read.namespace)
         seen: dict[EdgeId, list[datetime]] = {}
-        for hour in looked:
-            for family in sorted({key[3] for key, times in hours.items() if hour in times}):
-                promql = queries.existence(scope, family, SCRAPES * step, True)
-                first = hour - HOUR + timedelta(seconds=step)
-                try:
-                    where = self.sources.metrics if self.end - hour < LAG - HOUR else self.past
-                    answer = where.query_range(promql, first, hour, step)
-                except QueryTooHeavy:  # then the hour is close enough
-                    continue
-                self.warnings.extend(answer.warnings)
-                for series in answer.series:
-                    key = identity(edge_of(series.labels, family))
-                    seen.setdefault(key, []).extend(time for time, _ in series.points)
-        return sightings(hours, seen, looked, step)
+        for (hour, family, step), names in sorted(looks.items(), key=lambda look: look[0], reverse=True):
+            for key, time in self._looked(tuple(sorted(names)), hour, family, step):
+                seen.setdefault(key, []).append(time)
+        return {
+            read: sightings(known, seen, wanted(known.values()), steps[read]) if known else {}
+            for read, known in hours.items()
+        }
+
+    def _looked(
+        self, namespaces: tuple[str, ...], hour: datetime, family: Family, step: float
+    ) -> Iterator[tuple[EdgeId, datetime]]:
+        promql = queries.existence(Scope(namespaces, self.scope.match), family, SCRAPES * step, True)
+        where = self.sources.metrics if self.end - hour < LAG - HOUR else self.past
+        try:
+            answer = where.query_range(promql, hour - HOUR + timedelta(seconds=step), hour, step)
+        except QueryTooHeavy:  # of one alone: then the hour is close enough
+            for name in namespaces if len(namespaces) > 1 else ():
+                yield from self._looked((name,), hour, family, step)
+            return
+        self.warnings.extend(answer.warnings)
+        for series in answer.series:
+            key = identity(edge_of(series.labels, family))
+            yield from ((key, time) for time, _ in series.points)
 
     def _batches(self) -> dict[str, tuple[Batch, ...]]:
         """The CronJobs that may call each namespace in plaintext, where that is asked."""
@@ -204,9 +218,14 @@ class _History:
         early = [(self.start, read.since)] if read.since else []
         return outside([*read.holes, *early], self.start, self.end, SETTLE)
 
-    def _outside(self, read: Traffic, times: Sequence[datetime]) -> tuple[datetime, ...]:
+    def _kept(self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]]) -> dict[EdgeId, tuple[datetime, ...]]:
+        """Those of the namespace's edges that lie in the time that counts for this read."""
         usable = self._usable(read)
-        return tuple(time for time in times if any(low < time <= high for low, high in usable))
+        return {
+            key: tuple(time for time in times if any(low < time <= high for low, high in usable))
+            for key, times in hours.items()
+            if key[1].namespace == read.namespace
+        }
 
     def _proving(self, edges: Mapping[str, tuple[Edge, ...]]) -> dict[Traffic, tuple[Edge, ...]]:
         """Without the plaintext of the time before: under DISABLE all of it was plaintext, and that says nothing.

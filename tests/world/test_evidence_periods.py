@@ -197,7 +197,7 @@ def test_a_closer_look_costs_a_few_short_queries_and_only_where_there_is_plainte
     metrics.asked.clear()
     evidence = _look(metrics, SERVICE)
     assert len(evidence.offenders) == 12
-    short = [query for query in metrics.asked if "[136s]" in query]  # two and a half of the measured interval
+    short = [query for query in metrics.asked if "[150s]" in query]  # two and a half steps of a minute
     assert len(short) == 4
     assert len(metrics.asked) - clean <= 4 + 3
 
