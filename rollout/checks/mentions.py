@@ -39,30 +39,30 @@ class Named:
 
 
 class Mentions:
-    """Looks for the Services of one namespace; the patterns are made once for any number of pods."""
+    """Looks for the Services of one namespace; a pattern is made when the first text may match, for all pods."""
 
     def __init__(self, services: Iterable[str], namespace: str) -> None:
         """Without Services nothing is found."""
         self._names = frozenset(services)
         self._namespace = namespace
-        self._patterns = {
-            same: naming(self._names, namespace, same=same) if self._names else None for same in (True, False)
-        }
+        self._patterns: dict[bool, re.Pattern[str]] = {}
 
     def of(self, spec: PodSpec, namespace: str) -> Iterator[Mention]:
         """In environments, commands and arguments; ConfigMaps are not read."""
         same = namespace == self._namespace
-        pattern = self._patterns[same]
-        if pattern is None:
-            return
         for container, where, text in _texts(spec):
             words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
             if self._names.isdisjoint(words) or not (same or self._namespace in words):
                 continue
-            for match in pattern.finditer(text):
+            for match in self._pattern(same=same).finditer(text):
                 yield Mention(
                     self._service(match.group()), _port(text, match), f"{container} {where}: {shown(text, match)}"
                 )
+
+    def _pattern(self, *, same: bool) -> re.Pattern[str]:
+        if same not in self._patterns:
+            self._patterns[same] = naming(self._names, self._namespace, same=same)
+        return self._patterns[same]
 
     def _service(self, found: str) -> str:
         labels = found.partition(":")[0].split(".")

@@ -207,7 +207,7 @@ def test_a_closer_look_that_is_too_heavy_leaves_the_hour() -> None:
     metrics = _mesh()
     times = scrapes(START - timedelta(hours=3), NOW, STEP)
     metrics.write("istio_requests_total", istio_labels("unknown"), [(t, 5.0 + (t >= NOW - DAY)) for t in times])
-    metrics.heaviest = lambda query: "[136s]" in query
+    metrics.heaviest = lambda query: "[150s]" in query
     offender = _look(metrics, SERVICE).offenders[0]
     assert (offender.grain, offender.edge.last) == (3600.0, NOW - DAY)
 
