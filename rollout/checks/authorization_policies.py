@@ -72,7 +72,7 @@ def check(view: View) -> Findings:
     authorization = view.then.derived(AuthorizationPolicy, Authorization, view.root_namespace, domains)
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and captured(pod)]
     callers = view.then.derived(Pod, _principals, view.mesh_config.trust_domain)
-    backends = Backends(pods)
+    backends = view.then.derived(Pod, Backends)
     served = {pod.name for service in view.then.of(Service, view.target) for pod in backends.of(service)}
     now, then = view.now.policies(), view.then.policies()
     found = _Found()

@@ -22,7 +22,6 @@ from rollout.checks.words import many, some
 from rollout.mesh import outbound
 from rollout.mesh.injection import EXCLUDE_PORTS, INCLUDE_PORTS, captured, captured_port, gateway, injected, live
 from rollout.mesh.services import Backends, reaching
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import PeerAuthentication
@@ -101,11 +100,8 @@ def check(view: View) -> Findings:
     services = view.then.of(Service, view.target)
     yield from _inbound(here, services)
     callers = view.then.derived(Pod, _Callers)
-    backends = Backends(here)
-    goals = [
-        _Goal(service, ports, _addresses(service, backends))
-        for service, ports in strict_services(services, here, view.then.policies())
-    ]
+    backends = view.then.derived(Pod, Backends)
+    goals = [_Goal(service, ports, _addresses(service, backends)) for service, ports in view.then.strict_services()]
     mentions = Mentions((goal.service.name for goal in goals), view.target)
     yield from _outbound(callers.alike, goals, mentions)
     yield from _early(callers, goals, mentions)

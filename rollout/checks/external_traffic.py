@@ -30,7 +30,6 @@ from rollout.mesh.external import (
     trust_domain,
 )
 from rollout.mesh.injection import injected, proxy_container
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import patch_template, workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.gateways import (
@@ -93,9 +92,8 @@ class _Scene(msgspec.Struct):
 def check(view: View) -> Findings:
     """One finding per Service, Ingress or gateway through which plaintext reaches a STRICT port, or comes in at all."""
     entrances = view.then.derived(Pod, Entrances)
-    here = view.then.of(Pod, view.target)
     services = view.then.of(Service, view.target)
-    strict = {s.name: (s, ports) for s, ports in strict_services(services, here, view.then.policies())}
+    strict = {s.name: (s, ports) for s, ports in view.then.strict_services()}
     scene = _Scene(entrances, strict, tuple(service.name for service in services), {})
     for service, ports in strict.values():
         if service.spec.type in ("LoadBalancer", "NodePort"):

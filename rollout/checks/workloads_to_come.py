@@ -18,7 +18,6 @@ from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import ambient, live, missing_cause, would_inject
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import PeerAuthentication
@@ -61,9 +60,7 @@ class _Coming(msgspec.Struct, frozen=True):
 def check(view: View) -> Findings:
     """One finding per workload whose next pod gets no sidecar: the target's own, and others' that call it."""
     webhooks = view.then.of(MutatingWebhookConfiguration)
-    here = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
-    services = view.then.of(Service, view.target)
-    strict = {service.name: ports for service, ports in strict_services(services, here, view.then.policies())}
+    strict = {service.name: ports for service, ports in view.then.strict_services()}
     mentions = Mentions(strict, view.target)
     bare = view.then.joined((Pod, Deployment, StatefulSet, CronJob, Namespace, MutatingWebhookConfiguration), _Bare)
     for place in sorted({*bare.of(view.target), *bare.named.places(strict)}):

@@ -18,7 +18,7 @@ from rollout.judge.slow import lost, unproven
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.peer_authentication import Policies
-from rollout.mesh.services import host
+from rollout.mesh.services import Backends, host
 from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import workload
 from rollout.model.istio import ClientTLSMode, DestinationRule, PeerAuthentication
@@ -136,7 +136,7 @@ def _off(run: Run, world: World) -> Iterator[tuple[str, Service, TLSSetting]]:
     rules = world.derived(DestinationRule, Rules, root, config.default_destination_rule_export_to)
     clients = sorted({party.namespace for party in world.derived(Pod, _proxied)})
     policies = Policies(world.policies(target, root), root)
-    for service, ports in strict_services(world.of(Service, target), world.of(Pod, target), policies):
+    for service, ports in strict_services(world.of(Service, target), world.derived(Pod, Backends), policies):
         for alike in rules.alike(clients, host(service)):
             settings = rules.settings(alike[0], service.namespace, host(service))
             for setting in settings:
