@@ -262,14 +262,14 @@ class _History:
         """Spans without any scrape, and the seconds that single pods missed, per namespace."""
         blank: dict[str, tuple[Span, ...]] = {}
         missed: dict[str, dict[str, float]] = {}
+        short = {read.namespace for read in self.reads if read.short}
         for metric in sorted({sight.metric for sight in sights.of.values()}):
             names = tuple(name for name in self.scope.namespaces if sights.of[name].metric == metric)
             scope = Scope(names, self.scope.match)
             blank |= self._gaps(scope, SightMetric(metric))
             seen = self._attended(scope, SightMetric(metric))
             for name in names:
-                short = any(read.short and read.namespace == name for read in self.reads)
-                since = known_from(blank[name], self.start, self.end, SHORTEST) if short else self.start
+                since = known_from(blank[name], self.start, self.end, SHORTEST) if name in short else self.start
                 missed[name] = self._missed(name, seen, sights.of[name], since)
         return blank, missed
 
