@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from rollout.mesh.external import (
+    Entrances,
     attached,
     backends,
     controller,
@@ -172,3 +173,19 @@ def test_pods_of_gateways_and_controllers(pod: Callable[..., Pod]) -> None:
     assert (nginx,) == controller_pods("k8s.io/ingress-nginx", everyone)
     assert () == controller_pods("example.com/unknown", everyone)
     assert trust_domain(edge) == ""
+
+
+def test_who_asks_again_for_the_same_entrance_is_answered_from_memory(pod: Callable[..., Pod]) -> None:
+    """Gateways of one selector are one question; a Gateway of the Gateway API is known by its name."""
+    edge = pod("edge-1", namespace="istio-system", labels={"istio": "edge"})
+    mine = pod("mine-1", labels={"gateway.networking.k8s.io/gateway-name": "edge"})
+    nginx = pod("nginx-1", labels={"app.kubernetes.io/name": "ingress-nginx"})
+    entrances = Entrances((edge, mine, nginx))
+    first = entrances.of(_make(IstioGateway, selector={"istio": "edge"}))
+    assert (edge,) == first
+    assert first is entrances.of(_make(IstioGateway, "another", selector={"istio": "edge"}))
+    assert () == entrances.of(_make(IstioGateway))
+    assert (mine,) == entrances.of(_make(Gateway, "edge"))
+    assert () == entrances.of(_make(Gateway, "other"))
+    assert (nginx,) == entrances.behind("k8s.io/ingress-nginx")
+    assert () == entrances.behind("")
