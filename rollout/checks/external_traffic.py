@@ -23,10 +23,12 @@ from rollout.mesh.external import (
     NGINX,
     Entrances,
     attached,
+    backed,
     backends,
     controller,
     entries,
     istios,
+    routed,
     trust_domain,
 )
 from rollout.mesh.injection import injected, proxy_container
@@ -113,7 +115,7 @@ def check(view: View) -> Findings:
 
 
 def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
-    gateways, routes = view.then.of(IstioGateway), view.then.of(VirtualService)
+    gateways, routes = view.then.of(IstioGateway), view.then.derived(VirtualService, routed).get(view.target, ())
     for entry in entries(gateways, routes, view.target, scene.names):
         where = (f"{entry.by} leads from it to {some(entry.services)}",)
         serving = scene.entrances.of(entry.gateway)
@@ -125,7 +127,10 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
 
 
 def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
-    routes: tuple[HTTPRoute | TLSRoute, ...] = (*view.then.of(HTTPRoute), *view.then.of(TLSRoute))
+    routes: tuple[HTTPRoute | TLSRoute, ...] = (
+        *view.then.derived(HTTPRoute, backed).get(view.target, ()),
+        *view.then.derived(TLSRoute, backed).get(view.target, ()),
+    )
     classes = view.then.of(GatewayClass)
     for gateway, route, section, led in attached(view.then.of(Gateway), routes, view.target, scene.names):
         where = (f"{route} leads from it to {some(led)}",)

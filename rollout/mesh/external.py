@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from rollout.model.gateways import (
     VirtualService,
 )
 from rollout.model.kubernetes import Ingress, IngressBackend, Pod, Ref
+
+R = TypeVar("R", HTTPRoute, TLSRoute)
 
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -110,6 +113,16 @@ def entries(
                 yield Entry(gateway, route.ref, tuple(sorted(led)), servers)
 
 
+def routed(routes: Iterable[VirtualService]) -> dict[str, tuple[VirtualService, ...]]:
+    """By the namespaces of the Services to which they lead, as `entries` understands them."""
+    found: dict[str, list[VirtualService]] = {}
+    for route in routes:
+        labels = (host.rstrip(".").split(".") for host in _destinations(route))
+        for namespace in dict.fromkeys(parts[1] for parts in labels if parts[2:3] == ["svc"]):
+            found.setdefault(namespace, []).append(route)
+    return {namespace: tuple(those) for namespace, those in found.items()}
+
+
 def _destinations(route: VirtualService) -> Iterator[str]:
     for each in (*route.spec.http, *route.spec.tls, *route.spec.tcp):
         for target in each.route:
@@ -143,6 +156,16 @@ def attached(
             gateway = known.get((parent.namespace or route.namespace, parent.name))
             if gateway is not None and parent.kind in ("", "Gateway"):
                 yield gateway, route.ref, parent.section_name, tuple(sorted(name for _, name in led))
+
+
+def backed(routes: Iterable[R]) -> dict[str, tuple[R, ...]]:
+    """By the namespaces of the Services to which they lead, as `attached` understands them."""
+    found: dict[str, list[R]] = {}
+    for route in routes:
+        references = (reference for rule in route.spec.rules for reference in rule.backend_refs)
+        for namespace in dict.fromkeys(_to_service(reference, route.namespace)[0] for reference in references):
+            found.setdefault(namespace, []).append(route)
+    return {namespace: tuple(those) for namespace, those in found.items()}
 
 
 def _to_service(reference: ObjectReference, namespace: str) -> tuple[str, str]:
