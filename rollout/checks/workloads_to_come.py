@@ -9,7 +9,7 @@ Fix: let injection reach its pod template; see the fix of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -27,6 +27,7 @@ from rollout.model.kubernetes import (
     Metadata,
     MutatingWebhookConfiguration,
     Namespace,
+    Object,
     OwnerReference,
     Pod,
     PodTemplate,
@@ -62,61 +63,87 @@ def check(view: View) -> Findings:
     webhooks = view.then.of(MutatingWebhookConfiguration)
     strict = {service.name: ports for service, ports in view.then.strict_services()}
     mentions = Mentions(strict, view.target)
-    bare = view.then.joined((Pod, Deployment, StatefulSet, CronJob, Namespace, MutatingWebhookConfiguration), _Bare)
-    for place in sorted({*bare.of(view.target), *bare.named.places(strict)}):
-        coming, namespace = bare.found[place]
-        called = mentions.of(coming.pod.spec, coming.pod.namespace)
-        named = [found.text for found in called if found.port in (None, *strict.get(found.service, ()))]
-        if named or coming.pod.namespace == view.target:
-            yield _finding(coming, namespace, webhooks, named)
-    return many(bare.looked, "workload without a pod", "workloads without a pod")
+    looked = 0
+    # A kind that cannot be read takes away what it would have shown, and no more.
+    for bare in (view.then.joined(kinds, make) for kinds, make in _KINDS):
+        looked += bare.looked
+        for place in sorted({*bare.of(view.target), *bare.named.places(strict)}):
+            coming, namespace = bare.found[place]
+            called = mentions.of(coming.pod.spec, coming.pod.namespace)
+            named = [found.text for found in called if found.port in (None, *strict.get(found.service, ()))]
+            if named or coming.pod.namespace == view.target:
+                yield _finding(coming, namespace, webhooks, named)
+    return many(looked, "workload without a pod", "workloads without a pod")
 
 
 class _Bare:
-    """The workloads without a pod, of all namespaces, whose next one gets no sidecar; `looked` counts the others too.
+    """The workloads of all namespaces whose next pod gets no sidecar; `looked` counts those that get one, too.
 
     They are found once for all namespaces that they may call.
     """
 
     def __init__(
         self,
-        pods: tuple[Pod, ...],
-        deployments: tuple[Deployment, ...],
-        stateful_sets: tuple[StatefulSet, ...],
-        jobs: tuple[CronJob, ...],
-        namespaces: tuple[Namespace, ...],
+        coming: Iterable[_Coming],
+        namespaces: Iterable[Namespace],
         webhooks: tuple[MutatingWebhookConfiguration, ...],
     ) -> None:
-        """What runs now is the business of the check injection, and of the metrics."""
         homes = {namespace.name: namespace for namespace in namespaces}
-        running = {workload(pod) for pod in pods if live(pod)}
         self.looked = 0
         self.found: list[tuple[_Coming, Namespace]] = []
         self._by_namespace: dict[str, list[int]] = {}
-        for coming in _coming((*deployments, *stateful_sets), jobs, running):
+        for each in coming:
             self.looked += 1
-            name = coming.pod.namespace
+            name = each.pod.namespace
             home = homes.get(name) or Namespace(metadata=Metadata(name=name))
-            if not ambient(coming.pod, home) and not would_inject(coming.pod, home, webhooks):
+            if not ambient(each.pod, home) and not would_inject(each.pod, home, webhooks):
                 self._by_namespace.setdefault(name, []).append(len(self.found))
-                self.found.append((coming, home))
-        self.named = Named(coming.pod.spec for coming, _ in self.found)
+                self.found.append((each, home))
+        self.named = Named(each.pod.spec for each, _ in self.found)
 
     def of(self, namespace: str) -> list[int]:
         """The places of a namespace's own."""
         return self._by_namespace.get(namespace, [])
 
 
-def _coming(
-    scaled: Iterable[Deployment | StatefulSet], jobs: Iterable[CronJob], running: set[Ref]
-) -> Iterator[_Coming]:
-    for idle in scaled:
-        if idle.ref not in running:
-            yield _Coming(_pod(idle.ref, idle.spec.template), "when it is scaled up", unseen=True)
-    for job in jobs:
-        if job.ref not in running:
-            when = "when it is no longer suspended" if job.spec.suspend else f"at {job.spec.schedule}"
-            yield _Coming(_pod(job.ref, job.spec.job_template.spec.template), when)
+def _running(pods: Iterable[Pod]) -> set[Ref]:
+    """What runs now is the business of the check injection, and of the metrics."""
+    return {workload(pod) for pod in pods if live(pod)}
+
+
+def _scaled(
+    pods: tuple[Pod, ...],
+    deployments: tuple[Deployment, ...],
+    stateful_sets: tuple[StatefulSet, ...],
+    namespaces: tuple[Namespace, ...],
+    webhooks: tuple[MutatingWebhookConfiguration, ...],
+) -> _Bare:
+    running = _running(pods)
+    idle = (each for each in (*deployments, *stateful_sets) if each.ref not in running)
+    coming = (_Coming(_pod(each.ref, each.spec.template), "when it is scaled up", unseen=True) for each in idle)
+    return _Bare(coming, namespaces, webhooks)
+
+
+def _scheduled(
+    pods: tuple[Pod, ...],
+    jobs: tuple[CronJob, ...],
+    namespaces: tuple[Namespace, ...],
+    webhooks: tuple[MutatingWebhookConfiguration, ...],
+) -> _Bare:
+    running = _running(pods)
+    idle = (job for job in jobs if job.ref not in running)
+    coming = (_Coming(_pod(job.ref, job.spec.job_template.spec.template), _when(job)) for job in idle)
+    return _Bare(coming, namespaces, webhooks)
+
+
+def _when(job: CronJob) -> str:
+    return "when it is no longer suspended" if job.spec.suspend else f"at {job.spec.schedule}"
+
+
+_KINDS: tuple[tuple[tuple[type[Object], ...], Callable[..., _Bare]], ...] = (
+    ((Pod, Deployment, StatefulSet, Namespace, MutatingWebhookConfiguration), _scaled),
+    ((Pod, CronJob, Namespace, MutatingWebhookConfiguration), _scheduled),
+)
 
 
 def _pod(ref: Ref, template: PodTemplate) -> Pod:
