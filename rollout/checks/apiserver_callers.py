@@ -9,7 +9,7 @@ Fix: keep the one container port that kube-apiserver calls PERMISSIVE, and exemp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -44,6 +44,7 @@ READS = (
     Pod,
     PeerAuthentication,
 )
+_CALLING = (CustomResourceDefinition, MutatingWebhookConfiguration, ValidatingWebhookConfiguration, APIService)
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ def check(view: View) -> Findings:
     policies = view.then.policies()
     services = {service.name: service for service in view.then.of(Service, view.target)}
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
-    calls = [call for call in _calls(view) if call.service.namespace == view.target]
+    calls = view.then.joined(_CALLING, _by_namespace).get(view.target, [])
     for call in calls:
         service = services.get(call.service.name)
         if service is None:
@@ -73,22 +74,40 @@ def check(view: View) -> Findings:
     return f"{many(len(calls), 'call')} of kube-apiserver to {view.target}"
 
 
-def _calls(view: View) -> Iterator[_Call]:
-    admission = [(found.ref, found.webhooks) for found in view.then.of(MutatingWebhookConfiguration)]
-    admission += [(found.ref, found.webhooks) for found in view.then.of(ValidatingWebhookConfiguration)]
-    for ref, webhooks in admission:
-        for place, webhook in enumerate(webhooks):
+def _by_namespace(
+    definitions: tuple[CustomResourceDefinition, ...],
+    mutating: tuple[MutatingWebhookConfiguration, ...],
+    validating: tuple[ValidatingWebhookConfiguration, ...],
+    apis: tuple[APIService, ...],
+) -> dict[str, list[_Call]]:
+    found: dict[str, list[_Call]] = {}
+    for call in (*_admitting(mutating), *_admitting(validating), *_converting(definitions), *_aggregated(apis)):
+        found.setdefault(call.service.namespace, []).append(call)
+    return found
+
+
+def _admitting(
+    configurations: Iterable[MutatingWebhookConfiguration | ValidatingWebhookConfiguration],
+) -> Iterator[_Call]:
+    for configuration in configurations:
+        for place, webhook in enumerate(configuration.webhooks):
             if service := webhook.client_config.service:
                 fails = webhook.failure_policy == "Fail"
                 harm = "what it rules can no longer be written" if fails else "its rule is silently skipped"
                 note = f"failurePolicy {webhook.failure_policy}: {harm}"
-                yield _Call(ref, f"webhooks[{place}].clientConfig.service", service, note)
-    for definition in view.then.of(CustomResourceDefinition):
+                yield _Call(configuration.ref, f"webhooks[{place}].clientConfig.service", service, note)
+
+
+def _converting(definitions: Iterable[CustomResourceDefinition]) -> Iterator[_Call]:
+    for definition in definitions:
         conversion = definition.spec.conversion
         if conversion and conversion.webhook and (client := conversion.webhook.client_config) and client.service:
             note = "objects of this kind can no longer be read in other versions"
             yield _Call(definition.ref, "spec.conversion.webhook.clientConfig.service", client.service, note)
-    for api in view.then.of(APIService):
+
+
+def _aggregated(apis: Iterable[APIService]) -> Iterator[_Call]:
+    for api in apis:
         if api.spec.service is not None:
             note = f"{api.name} becomes unavailable (autoscaling and namespace deletion may hang on it)"
             yield _Call(api.ref, "spec.service", api.spec.service, note)

@@ -68,13 +68,11 @@ class _Found:
 
 def check(view: View) -> Findings:
     """One finding per policy and harm: who is denied anew, what nothing passes, probes, ports that stay open."""
-    authorization = Authorization(
-        view.then.of(AuthorizationPolicy), view.root_namespace, view.mesh_config.trust_domains
-    )
-    everyone = view.then.of(Pod)
-    pods = [pod for pod in everyone if pod.namespace == view.target and live(pod) and captured(pod)]
-    callers = sorted({principal(p, view.mesh_config.trust_domain) for p in everyone if live(p) and injected(p)})
-    backends = Backends(pods)
+    domains = view.mesh_config.trust_domains
+    authorization = view.then.derived(AuthorizationPolicy, Authorization, view.root_namespace, domains)
+    pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and captured(pod)]
+    callers = view.then.derived(Pod, _principals, view.mesh_config.trust_domain)
+    backends = view.then.derived(Pod, Backends)
     served = {pod.name for service in view.then.of(Service, view.target) for pod in backends.of(service)}
     now, then = view.now.policies(), view.then.policies()
     found = _Found()
@@ -85,7 +83,7 @@ def check(view: View) -> Findings:
         if not selecting:
             continue
         chosen |= {policy.ref: None for policy in selecting}
-        decided = partial(decide, selecting, trust_domains=view.mesh_config.trust_domains)
+        decided = partial(decide, selecting, trust_domains=domains)
         nothing = decided(Request())
         if nothing.allowed is False:
             if pod.name in served:
@@ -99,6 +97,11 @@ def check(view: View) -> Findings:
     for finding, workloads in found.all():
         yield _about(finding, workloads)
     return f"{many(len(chosen), 'policy', 'policies')} of {many(len(pods), 'pod')}"
+
+
+def _principals(pods: tuple[Pod, ...], trust_domain: str) -> tuple[str, ...]:
+    """Of everybody in the mesh who has one."""
+    return tuple(sorted({principal(pod, trust_domain) for pod in pods if live(pod) and injected(pod)}))
 
 
 def _about(finding: Finding, workloads: tuple[str, ...]) -> Finding:

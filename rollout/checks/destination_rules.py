@@ -18,7 +18,6 @@ from rollout.checks.words import many, some
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.services import host
-from rollout.mesh.strict import strict_services
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import ClientTLSMode, DestinationRule, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Service
@@ -45,8 +44,7 @@ def check(view: View) -> Findings:
     rules = view.then.derived(DestinationRule, Rules, view.root_namespace, config.default_destination_rule_export_to)
     proxied = view.then.derived(Pod, _proxied)
     clients = sorted(view.then.derived(Namespace, _names) | proxied)
-    here = view.then.of(Pod, view.target)
-    strict = strict_services(view.then.of(Service, view.target), here, view.then.policies())
+    strict = view.then.strict_services()
     for harm in _harms(rules, clients, strict):
         yield _finding(harm, proxied, auto=config.enable_auto_mtls)
     if not config.enable_auto_mtls:

@@ -15,18 +15,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from rollout.checks.mentions import Mentions
+from rollout.checks.mentions import Mentions, Named
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many, some
 from rollout.mesh import outbound
 from rollout.mesh.injection import EXCLUDE_PORTS, INCLUDE_PORTS, captured, captured_port, gateway, injected, live
 from rollout.mesh.services import Backends, reaching
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import PeerAuthentication
-from rollout.model.kubernetes import Pod, Ref, Service
+from rollout.model.kubernetes import Pod, PodSpec, Ref, Service
 from rollout.record.state import State
 
 META = Meta("excluded-ports", State.CHECKING, __doc__)
@@ -41,23 +40,72 @@ class _Goal(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
 
 
+class _Alike(msgspec.Struct, frozen=True):
+    """Callers that leave out the same: a pod of each workload."""
+
+    left_out: outbound.Exclusions
+    pods: tuple[Pod, ...]
+    owners: tuple[str, ...]
+    named: Named
+
+
+class _Early(msgspec.Struct, frozen=True):
+    """An init container that runs before the sidecar; `alone` has no other container."""
+
+    owner: Ref
+    namespace: str
+    container: str
+    alone: PodSpec
+
+
+class _Callers:
+    """The mesh's callers past their own sidecars, found once for all namespaces that they may call."""
+
+    def __init__(self, pods: tuple[Pod, ...]) -> None:
+        """`count` is that of the pods with outbound exclusions."""
+        self.count = 0
+        alike: dict[outbound.Exclusions, dict[Ref, Pod]] = {}
+        early: dict[Ref, tuple[_Early, ...]] = {}
+        seen: set[Ref] = set()
+        for pod in pods:
+            if not live(pod) or not injected(pod) or gateway(pod):
+                continue
+            owner = workload(pod)
+            left_out = outbound.exclusions(pod)
+            self.count += not left_out.none
+            if not left_out.none and owner not in seen:
+                seen.add(owner)
+                alike.setdefault(left_out, {})[owner] = pod
+            if owner not in early and (first := outbound.early(pod)):
+                early[owner] = tuple(
+                    _Early(
+                        owner,
+                        pod.namespace,
+                        container.name,
+                        msgspec.structs.replace(pod.spec, containers=(), init_containers=(container,)),
+                    )
+                    for container in first
+                )
+        self.alike = tuple(
+            _Alike(left_out, tuple(found.values()), tuple(map(str, found)), Named(pod.spec for pod in found.values()))
+            for left_out, found in alike.items()
+        )
+        self.early = tuple(each for found in early.values() for each in found)
+        self.early_named = Named(each.alone for each in self.early)
+
+
 def check(view: View) -> Findings:
     """One finding per port that is not captured, per caller that surely passes by, and per Service for the others."""
-    pods = [pod for pod in view.then.of(Pod) if live(pod)]
-    here = [pod for pod in pods if pod.namespace == view.target]
+    here = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = view.then.of(Service, view.target)
     yield from _inbound(here, services)
-    proxied = [pod for pod in pods if injected(pod) and not gateway(pod)]
-    callers = [pod for pod in proxied if not outbound.exclusions(pod).none]
-    backends = Backends(here)
-    goals = [
-        _Goal(service, ports, _addresses(service, backends))
-        for service, ports in strict_services(services, here, view.then.policies())
-    ]
+    callers = view.then.derived(Pod, _Callers)
+    backends = view.then.derived(Pod, Backends)
+    goals = [_Goal(service, ports, _addresses(service, backends)) for service, ports in view.then.strict_services()]
     mentions = Mentions((goal.service.name for goal in goals), view.target)
-    yield from _outbound(callers, goals, mentions)
-    yield from _early(proxied, goals, mentions)
-    return f"{many(len(here), 'pod')}, and {many(len(callers), 'caller')} with outbound exclusions"
+    yield from _outbound(callers.alike, goals, mentions)
+    yield from _early(callers, goals, mentions)
+    return f"{many(len(here), 'pod')}, and {many(callers.count, 'caller')} with outbound exclusions"
 
 
 def _inbound(pods: Iterable[Pod], services: Iterable[Service]) -> Iterator[Finding]:
@@ -110,58 +158,48 @@ def _addresses(service: Service, backends: Backends) -> tuple[str, ...]:
     return tuple(pod.status.pod_ip for pod in backends.of(service) if pod.status.pod_ip)
 
 
-def _outbound(callers: Iterable[Pod], goals: list[_Goal], mentions: Mentions) -> Iterator[Finding]:
+def _outbound(alike: Iterable[_Alike], goals: list[_Goal], mentions: Mentions) -> Iterator[Finding]:
     """A caller whose settings name Service and port is cut off; of the others nobody knows (incidents.md 2)."""
-    refs = {goal.service.name: goal.service.ref for goal in goals}
-    seen: set[Ref] = set()
     possible: dict[tuple[Ref, int, str], list[str]] = {}
-    for pod in callers:
-        owner = workload(pod)
-        if owner in seen:
-            continue
-        seen.add(owner)
-        left_out = outbound.exclusions(pod)
-        past: dict[tuple[str, int], str] = {}
-        for goal in goals:
-            for port in goal.ports:
-                if reason := left_out.reason(port, goal.addresses):
-                    past[goal.service.name, port] = reason
-        if not past:
-            continue
-        named = {(m.service, m.port): m.text for m in mentions.of(pod.spec, pod.namespace) if m.port is not None}
-        for (name, port), reason in past.items():
-            if text := named.get((name, port)):
-                yield _cut(pod, f"{name}:{port}", port, reason, text)
-            else:
-                possible.setdefault((refs[name], port, reason), []).append(str(owner))
+    for group in alike:
+        past = {
+            (goal.service.ref, port): reason
+            for goal in goals
+            for port in goal.ports
+            if (reason := group.left_out.reason(port, goal.addresses))
+        }
+        cut: set[tuple[Ref, int, int]] = set()
+        for place in group.named.places({ref.name for ref, _ in past}):
+            pod = group.pods[place]
+            named = {(m.service, m.port): m.text for m in mentions.of(pod.spec, pod.namespace) if m.port is not None}
+            for (ref, port), reason in past.items():
+                if text := named.get((ref.name, port)):
+                    cut.add((ref, port, place))
+                    yield _cut(pod, f"{ref.name}:{port}", port, reason, text)
+        for (ref, port), reason in past.items():
+            if others := [owner for place, owner in enumerate(group.owners) if (ref, port, place) not in cut]:
+                possible.setdefault((ref, port, reason), []).extend(others)
     for (ref, port, reason), names in possible.items():
         yield _perhaps(ref, port, reason, names)
 
 
-def _early(pods: Iterable[Pod], goals: list[_Goal], mentions: Mentions) -> Iterator[Finding]:
+def _early(callers: _Callers, goals: list[_Goal], mentions: Mentions) -> Iterator[Finding]:
     """Only where the text names a port: a mere name is often looked up, not called."""
     ports = {goal.service.name: goal.ports for goal in goals}
-    seen: set[Ref] = set()
-    for pod in pods:
-        containers = outbound.early(pod)
-        owner = workload(pod)
-        if not containers or owner in seen:
-            continue
-        seen.add(owner)
-        for container in containers:
-            alone = msgspec.structs.replace(pod.spec, containers=(), init_containers=(container,))
-            called = {(m.service, m.port): m.text for m in mentions.of(alone, pod.namespace)}
-            for (name, port), text in called.items():
-                if port in ports[name]:
-                    yield Finding(
-                        ref=owner,
-                        field=f"spec.template.spec.initContainers[{container.name}]",
-                        measured=f"calls {name}:{port} before its sidecar runs",
-                        limit="a native sidecar, which runs first",
-                        where=(text, "its next pod would not start: STRICT refuses plaintext"),
-                        fix=f"turn native sidecars on (ENABLE_NATIVE_SIDECARS of istiod), then {restart(owner)}; or, "
-                        f"when it only looks whether the port is open: --waive '{META.id}={owner}' --reason TEXT",
-                    )
+    for place in callers.early_named.places(ports):
+        each = callers.early[place]
+        called = {(m.service, m.port): m.text for m in mentions.of(each.alone, each.namespace)}
+        for (name, port), text in called.items():
+            if port in ports[name]:
+                yield Finding(
+                    ref=each.owner,
+                    field=f"spec.template.spec.initContainers[{each.container}]",
+                    measured=f"calls {name}:{port} before its sidecar runs",
+                    limit="a native sidecar, which runs first",
+                    where=(text, "its next pod would not start: STRICT refuses plaintext"),
+                    fix=f"turn native sidecars on (ENABLE_NATIVE_SIDECARS of istiod), then {restart(each.owner)}; or, "
+                    f"when it only looks whether the port is open: --waive '{META.id}={each.owner}' --reason TEXT",
+                )
 
 
 def _cut(pod: Pod, goal: str, port: int, annotation: str, text: str) -> Finding:

@@ -21,17 +21,17 @@ from rollout.checks.words import many, some
 from rollout.mesh.external import (
     CLOUD,
     NGINX,
+    Entrances,
     attached,
+    backed,
     backends,
     controller,
-    controller_pods,
     entries,
-    gateway_pods,
     istios,
+    routed,
     trust_domain,
 )
 from rollout.mesh.injection import injected, proxy_container
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import patch_template, workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.gateways import (
@@ -75,7 +75,7 @@ _Strict = dict[str, tuple[Service, tuple[int, ...]]]
 class _Scene(msgspec.Struct):
     """What the parts of the check share; `checked` are the gateways whose pods were looked at."""
 
-    pods: tuple[Pod, ...]
+    entrances: Entrances
     strict: _Strict
     names: tuple[str, ...]
     checked: dict[Ref, None]
@@ -113,11 +113,10 @@ class _Fault(msgspec.Struct, frozen=True):
 
 def check(view: View) -> Findings:
     """One finding per Service, Ingress or gateway through which plaintext reaches a STRICT port, or comes in at all."""
-    pods = view.then.of(Pod)
-    here = [pod for pod in pods if pod.namespace == view.target]
+    entrances = view.then.derived(Pod, Entrances)
     services = view.then.of(Service, view.target)
-    strict = {s.name: (s, ports) for s, ports in strict_services(services, here, view.then.policies())}
-    scene = _Scene(pods, strict, tuple(service.name for service in services), {})
+    strict = {s.name: (s, ports) for s, ports in view.then.strict_services()}
+    scene = _Scene(entrances, strict, tuple(service.name for service in services), {})
     for service, ports in strict.values():
         if service.spec.type in ("LoadBalancer", "NodePort"):
             yield _straight(service, ports)
@@ -126,7 +125,7 @@ def check(view: View) -> Findings:
     ingresses = view.then.of(Ingress, view.target)
     classes = view.then.of(IngressClass)
     for ingress in ingresses:
-        yield from _ingress(ingress, controller(ingress, classes), strict, pods)
+        yield from _ingress(ingress, controller(ingress, classes), strict, entrances)
     yield from _through_istio(view, scene)
     yield from _through_gateway_api(view, scene)
     return (
@@ -136,10 +135,10 @@ def check(view: View) -> Findings:
 
 
 def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
-    gateways, routes = view.then.of(IstioGateway), view.then.of(VirtualService)
+    gateways, routes = view.then.of(IstioGateway), view.then.derived(VirtualService, routed).get(view.target, ())
     for entry in entries(gateways, routes, view.target, scene.names):
         where = (f"{entry.by} leads from it to {some(entry.services)}",)
-        serving = gateway_pods(entry.gateway, scene.pods)
+        serving = scene.entrances.of(entry.gateway)
         for server in entry.servers:
             if fault := _server(server, serving[0].namespace if serving else "istio-system"):
                 yield fault.at(entry.gateway, f"spec.servers[{server.port.name or server.port.number}]", where)
@@ -149,7 +148,10 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
 
 
 def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
-    routes: tuple[HTTPRoute | TLSRoute, ...] = (*view.then.of(HTTPRoute), *view.then.of(TLSRoute))
+    routes: tuple[HTTPRoute | TLSRoute, ...] = (
+        *view.then.derived(HTTPRoute, backed).get(view.target, ()),
+        *view.then.derived(TLSRoute, backed).get(view.target, ()),
+    )
     classes = view.then.of(GatewayClass)
     for gateway, route, section, led in attached(view.then.of(Gateway), routes, view.target, scene.names):
         where = (f"{route} leads from it to {some(led)}",)
@@ -157,7 +159,7 @@ def _through_gateway_api(view: View, scene: _Scene) -> Iterator[Finding]:
             if section in ("", listener.name) and (fault := _listener(gateway, listener)):
                 yield fault.at(gateway, f"spec.listeners[{listener.name}]", where)
         if scene.first(gateway.ref):
-            serving = gateway_pods(gateway, scene.pods)
+            serving = scene.entrances.of(gateway)
             yield from _deployed(gateway, serving, where, own=istios(gateway, classes), cut=scene.cut(led))
 
 
@@ -209,12 +211,12 @@ def _endpoint_groups(service: Service, ports: tuple[int, ...]) -> Finding:
     )
 
 
-def _ingress(ingress: Ingress, name: str, strict: _Strict, pods: Iterable[Pod]) -> Iterator[Finding]:
+def _ingress(ingress: Ingress, name: str, strict: _Strict, entrances: Entrances) -> Iterator[Finding]:
     """Its controller is a caller like another (incidents.md 1, ingress-controller-outside and -injected-but-pod-ip)."""
     led = list(_strict_paths(ingress, strict))
     if not led or name.startswith("istio.io/"):
         return
-    serving = controller_pods(name, pods)
+    serving = entrances.behind(name)
     bare = [pod for pod in serving if not injected(pod)]
     described = name or f"class {ingress.spec.ingress_class_name or 'by default'}"
     where = [f"{described} leads {some(led)}"]

@@ -41,7 +41,7 @@ def check(view: View) -> Findings:
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = view.then.of(Service, view.target)
     headless = [service for service in services if service.headless]
-    backends = Backends(pods)
+    backends = view.then.derived(Pod, Backends)
     for service in headless:
         yield from _mixed(service, backends.of(service), policies)
     members: dict[Ref, list[Pod]] = {}

@@ -23,40 +23,58 @@ class Mention(msgspec.Struct, frozen=True):
     text: str
 
 
+class Named:
+    """In which of many pods' settings a word stands: a Service is looked for there alone."""
+
+    def __init__(self, specs: Iterable[PodSpec]) -> None:
+        """Take every word once."""
+        self._places: dict[str, list[int]] = {}
+        for place, spec in enumerate(specs):
+            for word in {word for _, _, text in _texts(spec) for word in _WORD.findall(text)}:
+                self._places.setdefault(word, []).append(place)
+
+    def places(self, services: Iterable[str]) -> list[int]:
+        """The places of those that `Mentions` of these Services may say something of, in their order."""
+        return sorted({place for name in services for place in self._places.get(name, ())})
+
+
 class Mentions:
-    """Looks for the Services of one namespace; the patterns are made once for any number of pods."""
+    """Looks for the Services of one namespace; a pattern is made when the first text may match, for all pods."""
 
     def __init__(self, services: Iterable[str], namespace: str) -> None:
         """Without Services nothing is found."""
         self._names = frozenset(services)
         self._namespace = namespace
-        self._patterns = {
-            same: naming(self._names, namespace, same=same) if self._names else None for same in (True, False)
-        }
+        self._patterns: dict[bool, re.Pattern[str]] = {}
 
     def of(self, spec: PodSpec, namespace: str) -> Iterator[Mention]:
         """In environments, commands and arguments; ConfigMaps are not read."""
         same = namespace == self._namespace
-        pattern = self._patterns[same]
-        if pattern is None:
-            return
-        for container in (*spec.containers, *spec.init_containers):
-            texts = [(f"env {variable.name}", variable.value) for variable in container.env]
-            texts.append(("args", " ".join((*container.command, *container.args))))
-            for where, text in texts:
-                words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
-                if self._names.isdisjoint(words) or not (same or self._namespace in words):
-                    continue
-                for match in pattern.finditer(text):
-                    yield Mention(
-                        self._service(match.group()),
-                        _port(text, match),
-                        f"{container.name} {where}: {shown(text, match)}",
-                    )
+        for container, where, text in _texts(spec):
+            words = set(_WORD.findall(text))  # a pattern of hundreds of names is slow: few texts can match
+            if self._names.isdisjoint(words) or not (same or self._namespace in words):
+                continue
+            for match in self._pattern(same=same).finditer(text):
+                yield Mention(
+                    self._service(match.group()), _port(text, match), f"{container} {where}: {shown(text, match)}"
+                )
+
+    def _pattern(self, *, same: bool) -> re.Pattern[str]:
+        if same not in self._patterns:
+            self._patterns[same] = naming(self._names, self._namespace, same=same)
+        return self._patterns[same]
 
     def _service(self, found: str) -> str:
         labels = found.partition(":")[0].split(".")
         return labels[-2] if len(labels) > 1 and labels[-1] == self._namespace else labels[0]
+
+
+def _texts(spec: PodSpec) -> Iterator[tuple[str, str, str]]:
+    """Container, place and text of each setting."""
+    for container in (*spec.containers, *spec.init_containers):
+        for variable in container.env:
+            yield container.name, f"env {variable.name}", variable.value
+        yield container.name, "args", " ".join((*container.command, *container.args))
 
 
 def _port(text: str, match: re.Match[str]) -> int | None:

@@ -24,7 +24,7 @@ class Meta(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """The sentence that is true when it passes, without a full stop."""
-        return inspect.cleandoc(self.doc).partition("\n")[0].rstrip(".")
+        return self.doc.lstrip().partition("\n")[0].rstrip(".")
 
     @property
     def why(self) -> str:

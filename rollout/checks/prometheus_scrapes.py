@@ -13,6 +13,7 @@ port PERMISSIVE and exempt that policy.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
@@ -35,6 +36,8 @@ from rollout.model.kubernetes import (
 )
 from rollout.record.state import State
 
+M = TypeVar("M", bound=ServiceMonitor | PodMonitor)
+
 META = Meta("prometheus-scrapes", State.CHECKING, __doc__)
 READS = (Pod, Service, PeerAuthentication, ServiceMonitor, PodMonitor)
 
@@ -50,8 +53,8 @@ def check(view: View) -> Findings:
     policies, before = view.then.policies(), view.now.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod) and injected(pod)]
     services = view.then.of(Service, view.target)
-    service_monitors = [m for m in view.then.of(ServiceMonitor) if _reaches(m, view.target)]
-    pod_monitors = [m for m in view.then.of(PodMonitor) if _reaches(m, view.target)]
+    service_monitors = _reaching(view.then.derived(ServiceMonitor, _by_reach), view.target)
+    pod_monitors = _reaching(view.then.derived(PodMonitor, _by_reach), view.target)
     backends = Backends(pods)
     for service_monitor in service_monitors:
         chosen = [s for s in services if service_monitor.spec.selector.matches(s.metadata.labels)]
@@ -71,9 +74,19 @@ def check(view: View) -> Findings:
     return f"{monitors} and the annotations of {many(len(pods), 'pod')}"
 
 
-def _reaches(monitor: ServiceMonitor | PodMonitor, namespace: str) -> bool:
-    selector = monitor.spec.namespace_selector
-    return selector.any or namespace in (selector.match_names or (monitor.namespace,))
+def _by_reach(monitors: tuple[M, ...]) -> dict[str, tuple[tuple[int, M], ...]]:
+    """By the namespaces in which they look for pods ('' for all), with their places in the list."""
+    found: dict[str, list[tuple[int, M]]] = {}
+    for place, monitor in enumerate(monitors):
+        selector = monitor.spec.namespace_selector
+        for name in ("",) if selector.any else dict.fromkeys(selector.match_names or (monitor.namespace,)):
+            found.setdefault(name, []).append((place, monitor))
+    return {name: tuple(those) for name, those in found.items()}
+
+
+def _reaching(monitors: dict[str, tuple[tuple[int, M], ...]], namespace: str) -> list[M]:
+    chosen = dict((*monitors.get("", ()), *monitors.get(namespace, ())))
+    return [chosen[place] for place in sorted(chosen)]
 
 
 def _first(ends: Iterable[tuple[Pod, int | None]], policies: Policies) -> tuple[Pod, int] | None:

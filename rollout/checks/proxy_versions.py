@@ -31,9 +31,8 @@ _MINORS = 1
 
 def check(view: View) -> Findings:
     """One finding per workload and version; what no tag tells is counted, never guessed."""
-    pods = view.then.of(Pod)
-    planes = control_planes(pods)
-    mine = [pod for pod in pods if pod.namespace == view.target and live(pod) and injected(pod)]
+    planes = view.then.derived(Pod, control_planes)
+    mine = [pod for pod in view.then.of(Pod, view.target) if live(pod) and injected(pod)]
     versions: dict[Version, int] = {}
     groups: dict[tuple[Ref, Version, str], list[Pod]] = {}
     unknown = 0

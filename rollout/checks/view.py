@@ -7,15 +7,18 @@ Declared reads are what the collector fetches; a check that reads more would wor
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import msgspec
 
 from rollout.mesh.peer_authentication import Policies
+from rollout.mesh.services import Backends
+from rollout.mesh.strict import strict_services
 from rollout.mesh.synchronization import Connections
 from rollout.model.finding import Finding
 from rollout.model.istio import MeshConfig, PeerAuthentication
-from rollout.model.kubernetes import Object, Pod
+from rollout.model.kubernetes import Object, Pod, Service
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
 from rollout.world.certificates import Certified
@@ -57,12 +60,13 @@ class _Record:
 class Lens:
     """One world, as a check may see it."""
 
-    def __init__(self, world: World, record: _Record, target: str, root_namespace: str) -> None:
-        """Keep the world behind the record."""
+    def __init__(self, world: World, record: _Record, target: str, root_namespace: str, made: dict[str, Any]) -> None:
+        """Keep the world behind the record; `made` is what several checks make of it."""
         self._world = world
         self._record = record
         self._target = target
         self._root_namespace = root_namespace
+        self._made = made
 
     def of(self, kind: type[T], namespace: str = "") -> tuple[T, ...]:
         """All objects of a kind, or those of one namespace; a kind that is not installed has none.
@@ -84,10 +88,40 @@ class Lens:
         self._record.note(kind)
         return self._world.derived(kind, make, *args)
 
+    def joined(self, kinds: tuple[type[Object], ...], make: Callable[..., V]) -> V:
+        """The same of several kinds, an argument each: the biggest first.
+
+        Raises:
+            UndeclaredRead, KindUnreadable, Needs: as `of`.
+        """
+        for kind in kinds:
+            self._record.note(kind)
+        return self._world.joined(kinds, make)
+
     def policies(self) -> Policies:
         """The PeerAuthentications, ready to be asked for the modes of the target's pods; counts as a read of them."""
         self._record.note(PeerAuthentication)
-        return Policies(self._world.policies(self._target, self._root_namespace), self._root_namespace)
+        if "policies" not in self._made:
+            found = self._world.policies(self._target, self._root_namespace)
+            self._made["policies"] = Policies(found, self._root_namespace)
+        policies: Policies = self._made["policies"]
+        return policies
+
+    def strict_services(self) -> tuple[tuple[Service, tuple[int, ...]], ...]:
+        """The target's Services that lead to a port which refuses plaintext, with those of their own ports that do.
+
+        Counts as a read of Services, Pods and PeerAuthentications.
+        """
+        services, backends, policies = self.of(Service, self._target), self.derived(Pod, Backends), self.policies()
+        if "strict services" not in self._made:
+            self._made["strict services"] = strict_services(services, backends, policies)
+        found: tuple[tuple[Service, tuple[int, ...]], ...] = self._made["strict services"]
+        return found
+
+
+@lru_cache
+def _objects(declared: frozenset[type]) -> tuple[type[Object], ...]:
+    return tuple(sorted((kind for kind in declared if issubclass(kind, Object)), key=lambda kind: kind.__name__))
 
 
 class View:
@@ -117,16 +151,18 @@ class View:
         terminal: bool = False,
         allow_idle: bool = False,
         declared: frozenset[type] | None = None,
+        made: tuple[dict[str, Any], dict[str, Any]] | None = None,
     ) -> None:
-        """Without `declared` everything may be read."""
+        """Without `declared` everything may be read; `made` is what was made of the two worlds already."""
         self._worlds = (now, then)
+        self._made = made or ({}, {})
         self._evidence = evidence
         self._analysis = analysis
         self._certificates = certificates
         self._synced = synced
         self._record = _Record(declared)
-        self.now = Lens(now, self._record, target, root_namespace)
-        self.then = Lens(then, self._record, target, root_namespace)
+        self.now = Lens(now, self._record, target, root_namespace, self._made[0])
+        self.then = Lens(then, self._record, target, root_namespace, self._made[1])
         self.target = target
         self.root_namespace = root_namespace
         self.mesh_config = mesh_config or MeshConfig(root_namespace=root_namespace)
@@ -136,9 +172,11 @@ class View:
     def limited(self, reads: tuple[type, ...], *, without_flip: bool = False) -> View:
         """The same with only these reads; `without_flip` makes `then` equal to `now`."""
         now, then = self._worlds
+        made = self._made
         return View(
             now=now,
             then=now if without_flip else then,
+            made=(made[0], made[0]) if without_flip else made,
             target=self.target,
             root_namespace=self.root_namespace,
             evidence=self._evidence,
@@ -157,20 +195,28 @@ class View:
         Every state asks all checks of a world that did not change since the last one. What reads traffic or istioctl's
         messages is made each time.
         """
-        now, then = self._worlds
+        then = self._worlds[1]
         declared = self._record.declared or frozenset()
-        kinds = sorted((kind for kind in declared if issubclass(kind, Object)), key=lambda kind: kind.__name__)
+        kinds = _objects(declared)
         readings = tuple(then.readings.get(Objects(kind)) for kind in kinds)
         if len(kinds) < len(declared) or not kinds or None in readings:
             return make()
         # The pods are the biggest answer: what refers to it goes when it goes.
         holder = then.readings[Objects(Pod if Pod in kinds else kinds[0])]
-        said = (self.target, self.root_namespace, self.mesh_config, now.changes, then.changes)
-        key = (name, readings, msgspec.json.encode((*said, self.terminal, self.allow_idle)))
+        key = (name, readings, self._said())
         if key not in holder.made:
             holder.made[key] = make()
         found: V = holder.made[key]
         return found
+
+    def _said(self) -> bytes:
+        """What a check may know besides the answers."""
+        now, then = self._worlds
+        if "said" not in self._made[1]:
+            known = (self.target, self.root_namespace, self.mesh_config, self.terminal, self.allow_idle)
+            self._made[1]["said"] = msgspec.json.encode(known)
+        said: bytes = self._made[1]["said"]
+        return said + msgspec.json.encode((now.changes, then.changes))
 
     @property
     def changed(self) -> bool:

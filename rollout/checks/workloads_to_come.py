@@ -9,16 +9,15 @@ Fix: let injection reach its pod template; see the fix of each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rollout.checks.mentions import Mentions
+from rollout.checks.mentions import Mentions, Named
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import ambient, live, missing_cause, would_inject
-from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import PeerAuthentication
@@ -28,6 +27,7 @@ from rollout.model.kubernetes import (
     Metadata,
     MutatingWebhookConfiguration,
     Namespace,
+    Object,
     OwnerReference,
     Pod,
     PodTemplate,
@@ -60,38 +60,90 @@ class _Coming(msgspec.Struct, frozen=True):
 
 def check(view: View) -> Findings:
     """One finding per workload whose next pod gets no sidecar: the target's own, and others' that call it."""
-    namespaces = {namespace.name: namespace for namespace in view.then.of(Namespace)}
     webhooks = view.then.of(MutatingWebhookConfiguration)
-    pods = [pod for pod in view.then.of(Pod) if live(pod)]
-    here = [pod for pod in pods if pod.namespace == view.target]
-    services = view.then.of(Service, view.target)
-    strict = {service.name: ports for service, ports in strict_services(services, here, view.then.policies())}
+    strict = {service.name: ports for service, ports in view.then.strict_services()}
     mentions = Mentions(strict, view.target)
-    running = {workload(pod) for pod in pods}
     looked = 0
-    for coming in _coming(view, running):
-        pod = coming.pod
-        looked += 1
-        namespace = namespaces.get(pod.namespace) or Namespace(metadata=Metadata(name=pod.namespace))
-        if ambient(pod, namespace) or would_inject(pod, namespace, webhooks):
-            continue
-        called = mentions.of(pod.spec, pod.namespace)
-        named = [found.text for found in called if found.port in (None, *strict.get(found.service, ()))]
-        if named or pod.namespace == view.target:
-            yield _finding(coming, namespace, webhooks, named)
+    # A kind that cannot be read takes away what it would have shown, and no more.
+    for bare in (view.then.joined(kinds, make) for kinds, make in _KINDS):
+        looked += bare.looked
+        for place in sorted({*bare.of(view.target), *bare.named.places(strict)}):
+            coming, namespace = bare.found[place]
+            called = mentions.of(coming.pod.spec, coming.pod.namespace)
+            named = [found.text for found in called if found.port in (None, *strict.get(found.service, ()))]
+            if named or coming.pod.namespace == view.target:
+                yield _finding(coming, namespace, webhooks, named)
     return many(looked, "workload without a pod", "workloads without a pod")
 
 
-def _coming(view: View, running: set[Ref]) -> Iterator[_Coming]:
+class _Bare:
+    """The workloads of all namespaces whose next pod gets no sidecar; `looked` counts those that get one, too.
+
+    They are found once for all namespaces that they may call.
+    """
+
+    def __init__(
+        self,
+        coming: Iterable[_Coming],
+        namespaces: Iterable[Namespace],
+        webhooks: tuple[MutatingWebhookConfiguration, ...],
+    ) -> None:
+        homes = {namespace.name: namespace for namespace in namespaces}
+        self.looked = 0
+        self.found: list[tuple[_Coming, Namespace]] = []
+        self._by_namespace: dict[str, list[int]] = {}
+        for each in coming:
+            self.looked += 1
+            name = each.pod.namespace
+            home = homes.get(name) or Namespace(metadata=Metadata(name=name))
+            if not ambient(each.pod, home) and not would_inject(each.pod, home, webhooks):
+                self._by_namespace.setdefault(name, []).append(len(self.found))
+                self.found.append((each, home))
+        self.named = Named(each.pod.spec for each, _ in self.found)
+
+    def of(self, namespace: str) -> list[int]:
+        """The places of a namespace's own."""
+        return self._by_namespace.get(namespace, [])
+
+
+def _running(pods: Iterable[Pod]) -> set[Ref]:
     """What runs now is the business of the check injection, and of the metrics."""
-    scaled = (*view.then.of(Deployment), *view.then.of(StatefulSet))
-    for idle in scaled:
-        if idle.ref not in running:
-            yield _Coming(_pod(idle.ref, idle.spec.template), "when it is scaled up", unseen=True)
-    for job in view.then.of(CronJob):
-        if job.ref not in running:
-            when = "when it is no longer suspended" if job.spec.suspend else f"at {job.spec.schedule}"
-            yield _Coming(_pod(job.ref, job.spec.job_template.spec.template), when)
+    return {workload(pod) for pod in pods if live(pod)}
+
+
+def _scaled(
+    pods: tuple[Pod, ...],
+    deployments: tuple[Deployment, ...],
+    stateful_sets: tuple[StatefulSet, ...],
+    namespaces: tuple[Namespace, ...],
+    webhooks: tuple[MutatingWebhookConfiguration, ...],
+) -> _Bare:
+    running = _running(pods)
+    idle = (each for each in (*deployments, *stateful_sets) if each.ref not in running)
+    coming = (_Coming(_pod(each.ref, each.spec.template), "when it is scaled up", unseen=True) for each in idle)
+    return _Bare(coming, namespaces, webhooks)
+
+
+def _scheduled(
+    pods: tuple[Pod, ...],
+    jobs: tuple[CronJob, ...],
+    namespaces: tuple[Namespace, ...],
+    webhooks: tuple[MutatingWebhookConfiguration, ...],
+) -> _Bare:
+    running = _running(pods)
+    idle = (job for job in jobs if job.ref not in running)
+    coming = (_Coming(_pod(job.ref, job.spec.job_template.spec.template), _when(job)) for job in idle)
+    return _Bare(coming, namespaces, webhooks)
+
+
+def _when(job: CronJob) -> str:
+    return "when it is no longer suspended" if job.spec.suspend else f"at {job.spec.schedule}"
+
+
+_KINDS: tuple[tuple[tuple[type[Object], ...], Callable[..., _Bare]], ...] = (
+    ((Pod, Deployment, StatefulSet, Namespace, MutatingWebhookConfiguration), _scaled),
+    ((Pod, CronJob, Namespace, MutatingWebhookConfiguration), _scheduled),
+)
 
 
 def _pod(ref: Ref, template: PodTemplate) -> Pod:

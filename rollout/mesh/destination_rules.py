@@ -45,6 +45,7 @@ class Rules:
         self._default_export_to = default_export_to or ("*",)
         self._by_namespace: dict[str, dict[str, list[DestinationRule]]] = {}
         self._with_rules_for: dict[str, set[str]] = {}
+        self._alike: dict[tuple[tuple[str, ...], frozenset[str]], tuple[tuple[str, ...], ...]] = {}
         self._named: set[str] = {root_namespace, *self._default_export_to}
         for rule in sorted(rules, key=_age):
             hosts = self._by_namespace.setdefault(rule.namespace, {})
@@ -58,11 +59,14 @@ class Rules:
 
         One without a rule of its own for the host that no `exportTo` names is like any other such.
         """
-        own = set[str]().union(*(self._with_rules_for.get(name, ()) for name in _most_specific_first(host)))
-        groups: dict[str, list[str]] = {}
-        for client in clients:
-            groups.setdefault(client if client in own or client in self._named else "", []).append(client)
-        return tuple(tuple(group) for group in groups.values())
+        own = frozenset[str]().union(*(self._with_rules_for.get(name, ()) for name in _most_specific_first(host)))
+        key = (tuple(clients), own)
+        if key not in self._alike:
+            groups: dict[str, list[str]] = {}
+            for client in key[0]:
+                groups.setdefault(client if client in own or client in self._named else "", []).append(client)
+            self._alike[key] = tuple(tuple(group) for group in groups.values())
+        return self._alike[key]
 
     def deciding(self, client_namespace: str, service_namespace: str, host: str) -> tuple[DestinationRule, ...]:
         """The rules for this host as clients of that namespace see them, oldest first.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +21,8 @@ from rollout.model.gateways import (
     VirtualService,
 )
 from rollout.model.kubernetes import Ingress, IngressBackend, Pod, Ref
+
+R = TypeVar("R", HTTPRoute, TLSRoute)
 
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
@@ -110,6 +113,16 @@ def entries(
                 yield Entry(gateway, route.ref, tuple(sorted(led)), servers)
 
 
+def routed(routes: Iterable[VirtualService]) -> dict[str, tuple[VirtualService, ...]]:
+    """By the namespaces of the Services to which they lead, as `entries` understands them."""
+    found: dict[str, list[VirtualService]] = {}
+    for route in routes:
+        labels = (host.rstrip(".").split(".") for host in _destinations(route))
+        for namespace in dict.fromkeys(parts[1] for parts in labels if parts[2:3] == ["svc"]):
+            found.setdefault(namespace, []).append(route)
+    return {namespace: tuple(those) for namespace, those in found.items()}
+
+
 def _destinations(route: VirtualService) -> Iterator[str]:
     for each in (*route.spec.http, *route.spec.tls, *route.spec.tcp):
         for target in each.route:
@@ -145,6 +158,16 @@ def attached(
                 yield gateway, route.ref, parent.section_name, tuple(sorted(name for _, name in led))
 
 
+def backed(routes: Iterable[R]) -> dict[str, tuple[R, ...]]:
+    """By the namespaces of the Services to which they lead, as `attached` understands them."""
+    found: dict[str, list[R]] = {}
+    for route in routes:
+        references = (reference for rule in route.spec.rules for reference in rule.backend_refs)
+        for namespace in dict.fromkeys(_to_service(reference, route.namespace)[0] for reference in references):
+            found.setdefault(namespace, []).append(route)
+    return {namespace: tuple(those) for namespace, those in found.items()}
+
+
 def _to_service(reference: ObjectReference, namespace: str) -> tuple[str, str]:
     return (reference.namespace or namespace, reference.name if reference.kind in ("", "Service") else "")
 
@@ -161,6 +184,29 @@ def gateway_pods(gateway: IstioGateway | Gateway, pods: Iterable[Pod]) -> tuple[
     if not selector:
         return tuple(pod for pod in pods if live(pod) and router(pod))
     return tuple(pod for pod in pods if live(pod) and selector.items() <= pod.labels.items())
+
+
+class Entrances:
+    """The live pods through which traffic comes in: who asks again for the same gets them at once."""
+
+    def __init__(self, pods: Iterable[Pod]) -> None:
+        """Look at nothing before somebody asks."""
+        self._pods = tuple(pods)
+        self._found: dict[object, tuple[Pod, ...]] = {}
+
+    def of(self, gateway: IstioGateway | Gateway) -> tuple[Pod, ...]:
+        """As `gateway_pods`."""
+        selects = gateway.ref if isinstance(gateway, Gateway) else tuple(sorted(gateway.spec.selector.items()))
+        return self._remembered(selects, lambda: gateway_pods(gateway, self._pods))
+
+    def behind(self, controller: str) -> tuple[Pod, ...]:
+        """As `controller_pods`."""
+        return self._remembered(controller, lambda: controller_pods(controller, self._pods))
+
+    def _remembered(self, key: object, find: Callable[[], tuple[Pod, ...]]) -> tuple[Pod, ...]:
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
 
 def trust_domain(pod: Pod) -> str:

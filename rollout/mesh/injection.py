@@ -28,6 +28,7 @@ IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease",
 UNINITIALIZED = "cni.istio.io/uninitialized"
 #: Envoy's metrics, health and the agent: left out of the capture by the injection template.
 _NEVER_CAPTURED = frozenset({15020, 15021, 15090})
+_ROUTERS = frozenset({"router", "waypoint"})
 _PROXYLESS = frozenset({"grpc-agent", "grpc-simple"})
 _WEBHOOK = "sidecar-injector.istio.io"
 
@@ -66,7 +67,11 @@ def gateway(pod: Pod) -> bool:
     Those that istiod deploys for a Gateway of the Kubernetes Gateway API have no injector's annotation.
     """
     proxy = proxy_container(pod)
-    return proxy is not None and any(role in proxy.args[:2] for role in ("router", "waypoint"))
+    return proxy is not None and _router(proxy)
+
+
+def _router(proxy: Container) -> bool:
+    return not _ROUTERS.isdisjoint(proxy.args[:2])
 
 
 def ambient(pod: Pod, namespace: Namespace | None = None) -> bool:
@@ -93,16 +98,17 @@ def captured(pod: Pod) -> bool:
 
 def uncaptured_because(pod: Pod) -> str:
     """Why no inbound traffic goes through the proxy; '' when it does."""
-    if not injected(pod):
+    proxy = proxy_container(pod)
+    if proxy is None or STATUS_ANNOTATION not in pod.annotations:
         return "it has no sidecar"
     if pod.spec.host_network:
         return "hostNetwork: true"
-    if gateway(pod):
+    if _router(proxy):
         return "it is a gateway"
-    templates = {name.strip() for name in pod.annotations.get("inject.istio.io/templates", "").split(",")}
+    templates = _listed(pod.annotations.get("inject.istio.io/templates", ""))
     if found := sorted(templates & _PROXYLESS):
         return f"inject.istio.io/templates: {found[0]}"
-    if _interception_mode(pod) == "NONE":
+    if _interception_mode(pod, proxy) == "NONE":
         return "sidecar.istio.io/interceptionMode: NONE"
     if not _included(pod):
         return f'{INCLUDE_PORTS}: ""'
@@ -121,24 +127,24 @@ def captured_port(pod: Pod, port: int) -> bool:
     return str(port) in included
 
 
-def _interception_mode(pod: Pod) -> str:
+def _interception_mode(pod: Pod, proxy: Container) -> str:
     """The pod's annotation, else what the injector wrote into the proxy from the mesh's defaults."""
     stated = pod.annotations.get("sidecar.istio.io/interceptionMode")
     if stated is not None:
         return stated
-    proxy = proxy_container(pod)
-    env = proxy.env if proxy else ()
-    return next((variable.value for variable in env if variable.name == "ISTIO_META_INTERCEPTION_MODE"), "REDIRECT")
+    return next(
+        (variable.value for variable in proxy.env if variable.name == "ISTIO_META_INTERCEPTION_MODE"), "REDIRECT"
+    )
 
 
 def _included(pod: Pod) -> frozenset[str]:
     stated = pod.annotations.get(INCLUDE_PORTS)
-    return _ports(argument(pod, "-b", "*") if stated is None else stated)
+    return _listed(argument(pod, "-b", "*") if stated is None else stated)
 
 
 def _excluded(pod: Pod) -> frozenset[str]:
     stated = pod.annotations.get(EXCLUDE_PORTS, "")
-    return _ports(stated) | _ports(argument(pod, "-d"))
+    return _listed(stated) | _listed(argument(pod, "-d"))
 
 
 def argument(pod: Pod, flag: str, default: str = "") -> str:
@@ -150,7 +156,7 @@ def argument(pod: Pod, flag: str, default: str = "") -> str:
 
 
 @lru_cache(maxsize=1024)
-def _ports(text: str) -> frozenset[str]:
+def _listed(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 

@@ -17,10 +17,9 @@ def strict(policies: Policies, pod: Pod, port: int | None) -> bool:
 
 
 def strict_services(
-    services: Iterable[Service], pods: Iterable[Pod], policies: Policies
+    services: Iterable[Service], backends: Backends, policies: Policies
 ) -> tuple[tuple[Service, tuple[int, ...]], ...]:
     """Each Service that leads to such a port on some pod, with those of its own ports that do."""
-    backends = Backends(pods)
     found = []
     for service in services:
         mine = backends.of(service)

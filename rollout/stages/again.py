@@ -18,7 +18,7 @@ from rollout.judge.slow import lost, unproven
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.peer_authentication import Policies
-from rollout.mesh.services import host
+from rollout.mesh.services import Backends, host
 from rollout.mesh.strict import strict_services
 from rollout.mesh.workloads import workload
 from rollout.model.istio import ClientTLSMode, DestinationRule, PeerAuthentication
@@ -134,17 +134,27 @@ def _rules(run: Run, world: World) -> tuple[list[Signal], list[str]]:
 
 
 def _off(run: Run, world: World) -> Iterator[tuple[str, Service, TLSSetting]]:
-    """Client namespace with sidecars, Service, and what turns mesh TLS off between them."""
+    """Client namespace with sidecars, Service, and what turns mesh TLS off between them.
+
+    Each tick asks, and hardly ever is there such a rule: the ports are looked at where there is one.
+    """
     root, config, target = run.spec.root_namespace, run.spec.mesh, run.spec.namespace
     rules = world.derived(DestinationRule, Rules, root, config.default_destination_rule_export_to)
-    clients = sorted({party.namespace for party in world.derived(Pod, _proxied)})
+    clients = world.derived(Pod, _clients)
     policies = Policies(world.policies(target, root), root)
-    for service, ports in strict_services(world.of(Service, target), world.of(Pod, target), policies):
+    for service in world.of(Service, target):
         for alike in rules.alike(clients, host(service)):
             settings = rules.settings(alike[0], service.namespace, host(service))
-            for setting in settings:
-                if setting.mode is not ClientTLSMode.ISTIO_MUTUAL and ports_of(setting, settings, ports):
-                    yield from ((client, service, setting) for client in alike)
+            off = [setting for setting in settings if setting.mode is not ClientTLSMode.ISTIO_MUTUAL]
+            found = strict_services((service,), world.derived(Pod, Backends), policies) if off else ()
+            for _, ports in found:
+                for setting in off:
+                    if ports_of(setting, settings, ports):
+                        yield from ((client, service, setting) for client in alike)
+
+
+def _clients(pods: tuple[Pod, ...]) -> tuple[str, ...]:
+    return tuple(sorted({party.namespace for party in _proxied(pods)}))
 
 
 def _proxied(pods: tuple[Pod, ...]) -> frozenset[Party]:

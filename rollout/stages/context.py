@@ -43,8 +43,12 @@ def everything(run: Run) -> tuple[Read, ...]:
     """One list for each kind that a check or a state reads."""
     exempting = READS if wanted(run) else ()
     kinds: dict[type[Object], None] = dict.fromkeys([PeerAuthentication, Pod, *WATCHED, *reads(None), *exempting])
-    own = run.spec.namespace
-    return (*(Objects(kind) for kind in kinds), Analysis(own), ProxyStatus(), Certificates(own))
+    return (*(Objects(kind) for kind in kinds), Analysis(run.spec.namespace), ProxyStatus(), _certificates(run))
+
+
+def _certificates(run: Run) -> Certificates:
+    """A plan of hundreds of namespaces flips none: it may leave some unasked."""
+    return Certificates(run.spec.namespace, spare=run.spec.plan)
 
 
 def proxies(run: Run, world: World, before: datetime | None = None) -> tuple[Pod, ...]:
@@ -129,7 +133,7 @@ def checked(
 ) -> tuple[CheckResult, ...]:
     """Run the checks of these states and ids (None: all) on the world as it is and as it would be after the flip."""
     analysis: tuple[AnalyzerMessage, ...] | Unreadable = world.get(Analysis(run.spec.namespace))
-    told = world.readings.get(Certificates(run.spec.namespace))
+    told = world.readings.get(_certificates(run))
     status = world.readings.get(ProxyStatus())
     view = View(
         now=world,

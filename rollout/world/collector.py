@@ -101,7 +101,7 @@ def _certificates(
     reads: Sequence[Certificates], proxies: Proxies | None, sources: Sources, now: datetime
 ) -> dict[Certificates, Any]:
     """Proxies are asked one by one; several namespaces share the number of those that are."""
-    return {read: read_certificates(read, proxies, sources, now, len(reads)) for read in reads}
+    return read_certificates(reads, proxies, sources, now)
 
 
 def _together(wanted: Sequence[Read], sources: Sources) -> Iterator[dict[Any, Any]]:

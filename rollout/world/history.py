@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from rollout.errors import ClusterError, MetricsError, QueryTooHeavy
+from rollout.errors import ClusterError, MetricsError
 from rollout.mesh.injection import captured, injected
 from rollout.mesh.workloads import workload
 from rollout.model.kubernetes import (
@@ -48,10 +48,11 @@ from rollout.world.evidence import (
     slices,
 )
 from rollout.world.holes import Span, gaps, known_from, outside
+from rollout.world.looks import looked
 from rollout.world.queries import Scope, SightMetric
 from rollout.world.reads import Traffic
 from rollout.world.sight import concerning, proxies
-from rollout.world.sightings import HOUR, SCRAPES, Sighting, sightings, step_of, wanted
+from rollout.world.sightings import HOUR, Sighting, sightings, step_of, wanted
 from rollout.world.sources import Sights, Sources, config_maps, unreadable
 from rollout.world.suspects import Clues, references, suspects
 from rollout.world.world import Unreadable
@@ -100,12 +101,13 @@ class _History:
         mine = self._proving(edges)
         clues = self._clues(mine)
         jobs = self._batches()
+        kept = {read: self._kept(read, hours) for read in self.reads}
+        ends = self._ends(kept, sights)
         answers: dict[Traffic, Evidence | Unreadable] = {}
         for asked in self.reads:
             name, sight = asked.namespace, sights.of[asked.namespace]
             began = self._began(asked, blank.get(name, ()))
             read = msgspec.structs.replace(asked, look_back=(self.end - began).total_seconds())
-            kept = {key: self._outside(read, times) for key, times in hours.items() if key[1].namespace == name}
             known = Known(
                 sight=sight,
                 edges=mine[asked],
@@ -114,8 +116,8 @@ class _History:
                 unlabelled=(*lacking.get("", ()), *lacking.get(name, ())),
                 untold=untold.get(name, ""),
                 workloads=self._workloads(name),
-                hours={key: times for key, times in kept.items() if times},
-                ends=self._ends(read, kept, sight),
+                hours={key: times for key, times in kept[asked].items() if times},
+                ends=ends[asked],
                 batches=jobs.get(name, ()),
                 suspects=_suspects(mine[asked], clues),
                 warnings=concerning(self.ask.warnings, read.match),
@@ -207,24 +209,15 @@ class _History:
         return [(identity(edge_of(series.labels, family)), time) for series in every for time, _ in series.points]
 
     def _ends(
-        self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]], sight: Sight
-    ) -> dict[EdgeId, Sighting]:
-        """When each plaintext edge was seen first and last: one short range per hour that is worth it."""
-        scope, step = self._scope((read.namespace,)), step_of(sight.interval)
-        looked = wanted(hours.values())
-        seen: dict[EdgeId, list[datetime]] = {}
-        for hour in looked:
-            for family in sorted({key[3] for key, times in hours.items() if hour in times}):
-                promql = queries.existence(scope, family, SCRAPES * step, True)
-                first = hour - HOUR + timedelta(seconds=step)
-                try:
-                    answer = self.ask.ranged(promql, first, hour, step, live=self.end - hour < LAG - HOUR)
-                except QueryTooHeavy:  # then the hour is close enough
-                    continue
-                for series in answer.series:
-                    key = identity(edge_of(series.labels, family))
-                    seen.setdefault(key, []).extend(time for time, _ in series.points)
-        return sightings(hours, seen, looked, step)
+        self, hours: Mapping[Traffic, Mapping[EdgeId, tuple[datetime, ...]]], sights: Sights
+    ) -> dict[Traffic, dict[EdgeId, Sighting]]:
+        """When each plaintext edge was seen first and last."""
+        steps = {read: step_of(sights.of[read.namespace].interval) for read in hours}
+        seen = looked(self.ask, self.scope, hours, steps)
+        return {
+            read: sightings(known, seen, wanted(known.values()), steps[read]) if known else {}
+            for read, known in hours.items()
+        }
 
     def _batches(self) -> dict[str, tuple[Batch, ...]]:
         """The CronJobs that may call each namespace in plaintext, where that is asked."""
@@ -242,9 +235,14 @@ class _History:
         early = [(self.start, read.since)] if read.since else []
         return outside([*read.holes, *early], self.start, self.end, SETTLE)
 
-    def _outside(self, read: Traffic, times: Sequence[datetime]) -> tuple[datetime, ...]:
+    def _kept(self, read: Traffic, hours: Mapping[EdgeId, tuple[datetime, ...]]) -> dict[EdgeId, tuple[datetime, ...]]:
+        """Those of the namespace's edges that lie in the time that counts for this read."""
         usable = self._usable(read)
-        return tuple(time for time in times if any(low < time <= high for low, high in usable))
+        return {
+            key: tuple(time for time in times if any(low < time <= high for low, high in usable))
+            for key, times in hours.items()
+            if key[1].namespace == read.namespace
+        }
 
     def _proving(self, edges: Mapping[str, tuple[Edge, ...]]) -> dict[Traffic, tuple[Edge, ...]]:
         """Without the plaintext of the time before: under DISABLE all of it was plaintext, and that says nothing.
@@ -281,14 +279,14 @@ class _History:
         """Spans without any scrape, and the seconds that single pods missed, per namespace."""
         blank: dict[str, tuple[Span, ...]] = {}
         missed: dict[str, dict[str, float]] = {}
+        short = {read.namespace for read in self.reads if read.short}
         for metric in sorted({sight.metric for sight in sights.of.values()}):
             names = tuple(name for name in self.scope.namespaces if sights.of[name].metric == metric)
             scope = self._scope(names)
             blank |= self._gaps(scope, SightMetric(metric))
             seen = self._attended(scope, SightMetric(metric))
             for name in names:
-                short = any(read.short and read.namespace == name for read in self.reads)
-                since = known_from(blank[name], self.start, self.end, SHORTEST) if short else self.start
+                since = known_from(blank[name], self.start, self.end, SHORTEST) if name in short else self.start
                 missed[name] = self._missed(name, seen, sights.of[name], since)
         return blank, missed
 

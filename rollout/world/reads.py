@@ -102,9 +102,13 @@ class ProxyStatus(msgspec.Struct, frozen=True):
 
 
 class Certificates(msgspec.Struct, frozen=True):
-    """What proxies of a namespace and of its callers hold, of a few pods; answered by Certified."""
+    """What proxies of a namespace and of its callers hold, of a few pods; answered by Certified.
+
+    `spare`: of so many namespaces at once that not each of them has a pod that is asked.
+    """
 
     namespace: str
+    spare: bool = False
 
 
 class ReferencedConfigMaps(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -28,8 +29,13 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 def step_of(interval: float) -> float:
-    """The step of such a look, in seconds."""
-    return max(interval, HOUR.total_seconds() / STEPS)
+    """The step of such a look, in seconds.
+
+    The measured interval up to a tenth below it, in multiples of the smallest step: namespaces whose proxies are
+    scraped alike then ask the same.
+    """
+    least = HOUR.total_seconds() / STEPS
+    return least * max(1, math.ceil(0.9 * interval / least))
 
 
 def wanted(hours: Iterable[Sequence[datetime]]) -> tuple[datetime, ...]:

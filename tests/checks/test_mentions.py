@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.checks.mentions import Mentions
+from rollout.checks.mentions import Mentions, Named
 from rollout.model.kubernetes import Container, EnvVar, PodSpec
 
 
@@ -42,3 +42,19 @@ def test_without_services_nothing_is_named() -> None:
     """No pattern of nothing."""
     spec = PodSpec(containers=(Container(name="app", args=(".production",)),))
     assert [] == list(Mentions((), "production").of(spec, "production"))
+
+
+def test_only_where_a_name_stands_is_looked_at() -> None:
+    """In the order of the pods; whether the name means the Service is `Mentions`' business."""
+    texts = ["http://orders.production", "nothing", "orders-cache", "cache:6379 and orders:8080"]
+    specs = [PodSpec(containers=(Container(name="app", args=(text,)),)) for text in texts]
+    named = Named(specs)
+    assert [0, 3] == named.places(("orders",))
+    assert [0, 3] == named.places(("orders", "cache"))
+    assert [2] == named.places(("orders-cache",))
+    assert [] == named.places(("payments",))
+    assert [] == named.places(())
+    for name in ("orders", "cache", "orders-cache"):
+        mentions = Mentions((name,), "production")
+        found = [place for place, spec in enumerate(specs) if list(mentions.of(spec, "production"))]
+        assert set(found) <= set(named.places((name,)))

@@ -13,7 +13,7 @@ from rollout.checks.registry import Check
 from rollout.checks.view import CannotTell, Findings, NotChecked, UndeclaredRead, View
 from rollout.model.finding import CheckResult, Finding, Severity, Status
 from rollout.model.istio import Mode, PeerAuthentication
-from rollout.model.kubernetes import Pod, Ref, Service
+from rollout.model.kubernetes import Container, Metadata, Object, Pod, PodSpec, Ref, Service, ServicePort, ServiceSpec
 from rollout.model.traffic import Evidence
 from rollout.ports import AnalyzerMessage
 from rollout.record.change import Change, Policy
@@ -279,3 +279,51 @@ def test_what_a_function_makes_of_a_kind_is_made_once() -> None:
     assert [view.then.derived(Service, count), view.now.derived(Service, count)] == [0, 0]
     assert made == [0]
     assert view.then.derived(PeerAuthentication, count) == 1
+
+
+def test_what_is_made_of_several_kinds_is_made_once_for_the_same_answers() -> None:
+    """Each is a read; where one of them has a change, it is made of what the change made."""
+    asked: list[tuple[int, int]] = []
+
+    def count(services: tuple[Service, ...], policies: tuple[PeerAuthentication, ...]) -> int:
+        asked.append((len(services), len(policies)))
+        return len(services) + len(policies)
+
+    view = _view()
+    kinds = (Service, PeerAuthentication)
+    assert [0, 0] == [view.now.joined(kinds, count), view.now.joined(kinds, count)]
+    assert [(0, 0)] == asked
+    assert [1, 1] == [view.then.joined(kinds, count), view.then.joined(kinds, count)]
+    assert [(0, 0), (0, 1), (0, 1)] == asked
+    assert {Service, PeerAuthentication} == view.seen
+    with pytest.raises(UndeclaredRead, match="Service is not in READS"):
+        view.limited((PeerAuthentication,)).now.joined((PeerAuthentication, Service), count)
+    again = World({Objects(kind): Reading(NOW, ()) for kind in kinds})
+    assert 0 == View(now=again, then=again, target="production").now.joined(kinds, count)
+    assert 4 == len(asked)
+
+
+def test_strict_services_are_looked_for_once_and_for_each_world() -> None:
+    """Checks of one view share them; a check must have declared what they rest on."""
+    app = Pod(
+        metadata=Metadata(
+            name="orders-1", namespace="production", labels={"app": "orders"},
+            annotations={"sidecar.istio.io/status": "{}"},
+        ),
+        spec=PodSpec(containers=(Container(name="app"), Container(name="istio-proxy"))),
+    )  # fmt: skip
+    service = Service(
+        metadata=Metadata(name="orders", namespace="production"),
+        spec=ServiceSpec(selector={"app": "orders"}, ports=(ServicePort(port=80),)),
+    )
+    answers: dict[type[Object], tuple[Object, ...]] = {PeerAuthentication: (), Service: (service,), Pod: (app,)}
+    now = World({Objects(kind): Reading(NOW, found) for kind, found in answers.items()})
+    flip = Change(ref=REF, before=None, after=Policy(Mode.STRICT))
+    view = View(now=now, then=now.after(flip), target="production")
+    found = view.then.strict_services()
+    assert ((service, (80,)),) == found
+    assert found is view.limited((Pod, Service, PeerAuthentication)).then.strict_services()
+    assert () == view.now.strict_services()
+    assert () == view.limited((Pod, Service, PeerAuthentication), without_flip=True).then.strict_services()
+    with pytest.raises(UndeclaredRead, match="Pod is not in READS"):
+        view.limited((Service, PeerAuthentication)).then.strict_services()

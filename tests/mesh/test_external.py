@@ -9,13 +9,16 @@ import msgspec
 import pytest
 
 from rollout.mesh.external import (
+    Entrances,
     attached,
+    backed,
     backends,
     controller,
     controller_pods,
     entries,
     gateway_pods,
     istios,
+    routed,
     trust_domain,
 )
 from rollout.model.gateways import (
@@ -172,3 +175,41 @@ def test_pods_of_gateways_and_controllers(pod: Callable[..., Pod]) -> None:
     assert (nginx,) == controller_pods("k8s.io/ingress-nginx", everyone)
     assert () == controller_pods("example.com/unknown", everyone)
     assert trust_domain(edge) == ""
+
+
+def test_who_asks_again_for_the_same_entrance_is_answered_from_memory(pod: Callable[..., Pod]) -> None:
+    """Gateways of one selector are one question; a Gateway of the Gateway API is known by its name."""
+    edge = pod("edge-1", namespace="istio-system", labels={"istio": "edge"})
+    mine = pod("mine-1", labels={"gateway.networking.k8s.io/gateway-name": "edge"})
+    nginx = pod("nginx-1", labels={"app.kubernetes.io/name": "ingress-nginx"})
+    entrances = Entrances((edge, mine, nginx))
+    first = entrances.of(_make(IstioGateway, selector={"istio": "edge"}))
+    assert (edge,) == first
+    assert first is entrances.of(_make(IstioGateway, "another", selector={"istio": "edge"}))
+    assert () == entrances.of(_make(IstioGateway))
+    assert (mine,) == entrances.of(_make(Gateway, "edge"))
+    assert () == entrances.of(_make(Gateway, "other"))
+    assert (nginx,) == entrances.behind("k8s.io/ingress-nginx")
+    assert () == entrances.behind("")
+
+
+@pytest.mark.parametrize(
+    "host", ["orders.production.svc", "orders.production.svc.cluster.local.", "orders", "a.b", "*"]
+)
+def test_routes_are_found_by_the_namespaces_to_which_they_lead(host: str) -> None:
+    """The same ones that `entries` finds among all."""
+    gateway = _make(IstioGateway, "edge", servers=[{"port": {"number": 80}, "hosts": ["*"]}])
+    to = {"destination": {"host": host}}
+    route = _make(VirtualService, gateways=["edge"], hosts=["x.example"], http=[{"route": [to, to]}])
+    other = _make(VirtualService, "y", "shop", gateways=["edge"], hosts=["y.example"], http=[{"route": [to]}])
+    found = routed([other, route]).get("production", ())
+    every = list(entries([gateway], [other, route], "production", ["orders"]))
+    assert every == list(entries([gateway], found, "production", ["orders"]))
+    assert len(set(map(id, found))) == len(found)
+
+
+def test_routes_of_the_gateway_api_are_found_by_their_backends_namespaces() -> None:
+    """Their own where none is named; what is no Service leads nowhere all the same."""
+    rules = [{"backendRefs": [{"name": "orders"}, {"name": "stock", "namespace": "shop"}]}]
+    route, none = _make(HTTPRoute, rules=rules), _make(HTTPRoute, "none", rules=[])
+    assert {"production": (route,), "shop": (route,)} == backed([route, none])

@@ -11,9 +11,9 @@ from rollout.mesh.secrets import Held, Summary
 from rollout.model.kubernetes import ConfigMap, Metadata, Pod, Ref
 from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Party, Sight
 from rollout.ports import InboundChain
-from rollout.world.certificates import CLIENTS, ROOT_CERT, SERVERS, TOGETHER, Certified, rights, told
+from rollout.world.certificates import CLIENTS, ROOT_CERT, SERVERS, SILENT, TOGETHER, Certified, rights, told
 from rollout.world.collector import collect
-from rollout.world.reads import Certificates, Objects, Traffic
+from rollout.world.reads import Certificates, Objects, Read, Traffic
 from rollout.world.world import Reading, Unreadable, World
 from tests.world.mesh_fakes import NOW, FakeCluster, LabMetrics, NoAnalyzer, pod
 
@@ -156,3 +156,72 @@ def test_certs_prove_less_and_are_better_than_nothing() -> None:
 def test_the_rights_it_needs() -> None:
     """A WebSocket is a GET, and creates."""
     assert ["get pods/exec in production", "create pods/exec in production"] == [str(r) for r in rights("production")]
+
+
+def together(proxies: Proxies, pods: list[Pod], reads: list[Certificates], world: World | None = None) -> list[Any]:
+    cluster = FakeCluster(*pods)
+    found = collect(reads, cluster, LabMetrics(), NoAnalyzer(), world or World(), NOW, proxies)
+    return [found[read].value for read in reads]
+
+
+def test_a_plan_of_many_namespaces_leaves_some_unasked_and_says_so() -> None:
+    """A migration asks a pod of each all the same."""
+    spaces = [f"n{number:03}" for number in range(TOGETHER + 5)]
+    pods = [pod(f"{name}-7d9-a", space, workload=name) for space in spaces for name in "ab"]
+    proxies = Proxies()
+    told = together(proxies, pods, [Certificates(space, spare=True) for space in spaces])
+    assert TOGETHER == len(proxies.asked)
+    assert [Certified] * TOGETHER + [Unreadable] * 5 == [type(answer) for answer in told]
+    assert (
+        f"a plan asks {TOGETHER} proxies, which other namespaces had; `rollout plan {spaces[-1]}` asks here"
+        == told[-1].reason
+    )
+
+
+@pytest.mark.parametrize("spare", [True, False])
+def test_where_no_proxy_of_several_namespaces_answers_the_others_are_not_asked(*, spare: bool) -> None:
+    """Whatever the reason; one that answers means that they can be asked."""
+    pods = [pod(f"{name}-7d9-a", name, workload=name) for name in "abcde"]
+    reads = [Certificates(name, spare=spare) for name in "abcde"]
+    why = RolloutError("no program pilot-agent")
+    silent = Proxies(**{f"{name}-7d9-a": why for name in "abcd"})
+    told = together(silent, pods, reads)
+    assert [f"{name}-7d9-a" for name in "abc"] == silent.asked
+    assert {f"not asked: no proxy of {SILENT} other namespaces could be, no program pilot-agent"} == {
+        answer.reason for answer in told[SILENT:]
+    }
+    some = Proxies(**{f"{name}-7d9-a": why for name in "bcde"})
+    assert [Certified] * 5 == [type(answer) for answer in together(some, pods, reads)]
+    assert 5 == len(some.asked)
+
+
+def test_rights_may_differ_between_namespaces_and_a_plan_is_content_with_three_refusals() -> None:
+    """A migration asks each."""
+    pods = [pod(f"{name}-7d9-a", name, workload=name) for name in "abcde"]
+    for spare, expected in ((True, SILENT), (False, 5)):
+        proxies = Proxies(**{f"{name}-7d9-a": Forbidden("cannot create pods/exec") for name in "abcde"})
+        together(proxies, pods, [Certificates(name, spare=spare) for name in "abcde"])
+        assert expected == len(proxies.asked)
+
+
+def test_a_caller_of_several_namespaces_is_asked_once_and_its_root_is_read_once() -> None:
+    """What it holds is the same."""
+    edges = {
+        name: Edge(Party("shop", "web"), Party(name, "orders"), "orders", Family.HTTP, "mutual_tls")
+        for name in ("one", "two")
+    }
+    known: dict[Read, Reading] = {
+        Traffic(name, 60.0): Reading(
+            NOW,
+            Evidence(namespace=name, verdict=EvidenceVerdict.CLEAN, start=NOW, end=NOW, sight=Sight((), ()),
+                     edges=(edge,)),
+        )
+        for name, edge in edges.items()
+    }  # fmt: skip
+    pods = [pod("web-7d9-a", "shop", workload="web"), *(pod(f"{name}-7d9-a", name, workload=name) for name in edges)]
+    proxies = Proxies()
+    told = together(proxies, pods, [Certificates(name) for name in edges], World(known))
+    assert ["one-7d9-a", "web-7d9-a", "two-7d9-a"] == proxies.asked
+    assert [["one-7d9-a", "web-7d9-a"], ["two-7d9-a", "web-7d9-a"]] == [
+        [side.pod.name for side in answer.sides] for answer in told
+    ]

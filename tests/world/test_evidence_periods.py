@@ -197,7 +197,7 @@ def test_a_closer_look_costs_a_few_short_queries_and_only_where_there_is_plainte
     metrics.asked.clear()
     evidence = _look(metrics, SERVICE)
     assert len(evidence.offenders) == 12
-    short = [query for query in metrics.asked if "[136s]" in query]  # two and a half of the measured interval
+    short = [query for query in metrics.asked if "[150s]" in query]  # two and a half steps of a minute
     assert len(short) == 4
     assert len(metrics.asked) - clean <= 4 + 3
 
@@ -207,7 +207,7 @@ def test_a_closer_look_that_is_too_heavy_leaves_the_hour() -> None:
     metrics = _mesh()
     times = scrapes(START - timedelta(hours=3), NOW, STEP)
     metrics.write("istio_requests_total", istio_labels("unknown"), [(t, 5.0 + (t >= NOW - DAY)) for t in times])
-    metrics.heaviest = lambda query: "[136s]" in query
+    metrics.heaviest = lambda query: "[150s]" in query
     offender = _look(metrics, SERVICE).offenders[0]
     assert (offender.grain, offender.edge.last) == (3600.0, NOW - DAY)
 
@@ -230,3 +230,37 @@ def test_a_new_replica_set_of_an_old_deployment_restarts_no_clock() -> None:
     fresh = pod(created=NOW - timedelta(minutes=10), labels={"pod-template-hash": "7d9"})
     evidence = _look(_mesh(), fresh, deployment(generation=7))
     assert (evidence.verdict, evidence.holes) == (EvidenceVerdict.CLEAN, ())
+
+
+def _two() -> LabMetrics:
+    """Namespaces that a nameless caller called a day ago, and no more."""
+    metrics = _mesh()
+    times = scrapes(START - timedelta(hours=3), NOW, STEP)
+    metrics.write("envoy_server_uptime", {"namespace": "billing", "pod": "ledger-1"}, [(t, 1.0) for t in times])
+    for namespace in ("production", "billing"):
+        labels = istio_labels("unknown", destination_workload_namespace=namespace)
+        metrics.write("istio_requests_total", labels, [(t, 5.0 + (t >= NOW - DAY)) for t in times])
+    return metrics
+
+
+def _grains(metrics: LabMetrics) -> list[float]:
+    reads = [Traffic(name, LOOK_BACK) for name in ("production", "billing")]
+    cluster = FakeCluster(pod(), pod("ledger-1", "billing", workload="ledger"))
+    found = collect(reads, cluster, metrics, NoAnalyzer(), World(), NOW)
+    return [found[read].value.offenders[0].grain for read in reads]
+
+
+def test_namespaces_look_closer_into_the_same_hour_together() -> None:
+    """What it costs does not grow with them."""
+    metrics = _two()
+    assert [150.0, 150.0] == _grains(metrics)
+    assert 1 == len([query for query in metrics.asked if "[150s]" in query])
+
+
+def test_a_look_that_is_too_heavy_for_all_is_made_for_each() -> None:
+    """One that alone is too heavy leaves the hour to itself only."""
+    metrics = _two()
+    metrics.heaviest = lambda query: "[150s]" in query and "billing" in query and "production" in query
+    assert [150.0, 150.0] == _grains(metrics)
+    metrics.heaviest = lambda query: "[150s]" in query and "billing" in query
+    assert [150.0, 3600.0] == _grains(metrics)

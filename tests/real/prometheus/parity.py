@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,8 @@ Question = tuple[str, str, int | tuple[int, int, int]]
 """Name, PromQL, and the time in milliseconds, or (start, end, step) for a range query."""
 
 REL = 1e-7
+#: How often a server is asked that is in the middle of writing a block.
+TRIES = 20
 _ORDERED = ("sort", "topk", "bottomk")
 
 
@@ -44,10 +47,20 @@ def differences(server: RealPrometheus, samples: Iterable[Samples], questions: S
     for name, query, when in questions:
         path, parameters = _request(query, when)
         status, _, body = lab.handle("GET", path, urlencode(parameters), {}, b"")
-        ours, theirs = (status, json.loads(body)), server.get(path, **parameters)
+        ours, theirs = (status, json.loads(body)), _settled(server, path, parameters)
         if not _same(ours, theirs, ordered=query.startswith(_ORDERED)):
             found.append(f"{name}: {query} at {when}\n  lab:  {str(ours)[:600]}\n  real: {str(theirs)[:600]}")
     return found
+
+
+def _settled(server: RealPrometheus, path: str, parameters: dict[str, str | float]) -> tuple[int, Any]:
+    """The server's answer; while its head is written to a block, it may miss a chunk that it has just moved."""
+    for _ in range(TRIES):
+        answer = server.get(path, **parameters)
+        if "cannot populate chunk" not in str(answer[1].get("error", "")):
+            break
+        time.sleep(0.5)
+    return answer
 
 
 def _request(query: str, when: int | tuple[int, int, int]) -> tuple[str, dict[str, str | float]]:
