@@ -6,18 +6,18 @@ probes are not rewritten never becomes Ready under STRICT, so that a deployment 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
 
 from rollout.checks.run import ids, reads
 from rollout.judge.signals import PROBES
-from rollout.mesh.injection import live
+from rollout.mesh.injection import captured, injected, live
 from rollout.mesh.workloads import workload
 from rollout.model.finding import CheckResult
 from rollout.model.judgement import Signal, Verdict
-from rollout.model.kubernetes import Pod
+from rollout.model.kubernetes import Pod, Ref
 from rollout.record.run import Run
 from rollout.stages.context import checked
 from rollout.world.reads import Objects
@@ -51,17 +51,21 @@ def rechecked(run: Run, world: World, since: datetime, *, over: bool) -> Recheck
     names = ids() - LEFT_OUT if over else ALWAYS
     world.need(*(Objects(kind) for kind in reads(None, names)), since=since)
     results = checked(run, world, since, None, only=names)
-    found = {r.check: tuple(f for f in r.findings if f.blocks) for r in results}
+    opened = bare(run, world, results)
+    refused = ((r.check, f) for r in results for f in r.findings if f.blocks and f.ref not in opened)
+    first = dict(reversed([*refused]))
     return Rechecked(
         harm=tuple(_stuck(next(r for r in results if r.check == PROBED), world, run.spec.namespace, since)),
-        open=tuple(f"{f.ref}: {f.measured}" for f in found[INJECTION]),
-        beside=tuple(
-            f"{check} would refuse the flip now: {f.ref}, {f.measured}"
-            for check, findings in found.items()
-            if check != INJECTION
-            for f in findings[:1]
-        ),
+        open=tuple(f"{ref}: {measured}" for ref, measured in opened.items()),
+        beside=tuple(f"{check} would refuse the flip now: {f.ref}, {f.measured}" for check, f in sorted(first.items())),
     )
+
+
+def bare(run: Run, world: World, results: Iterable[CheckResult]) -> dict[Ref, str]:
+    """The pods that accept plaintext whatever the policy says, and what the check of injection measured there."""
+    pods = {pod.ref for pod in world.of(Pod, run.spec.namespace) if not (injected(pod) and captured(pod))}
+    found = (f for r in results if r.check == INJECTION for f in r.findings if f.blocks)
+    return {finding.ref: finding.measured for finding in found if finding.ref in pods}
 
 
 def _stuck(result: CheckResult, world: World, namespace: str, at: datetime) -> Iterator[Signal]:

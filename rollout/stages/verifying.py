@@ -22,6 +22,7 @@ from rollout.stages.guard import successor, unguarded
 from rollout.stages.length import too_long
 from rollout.stages.owners import owner
 from rollout.stages.ownership import disowned, proven
+from rollout.stages.rechecked import bare
 from rollout.stages.rights import to_watch, to_write
 from rollout.stages.step import Move, Step, Wait
 from rollout.world.reads import DryRun, Objects, Rights
@@ -129,10 +130,10 @@ def unchanged(run: Run, world: World, shown: Checked) -> Step:
     if ours and not run.spec.enforced_before:
         why = f"{policy.ref} is STRICT by rollout, but no record says that it was watched to the end" if policy else ""
         return Move(State.BLOCKED, why, Outcome.BLOCKED, facts=(shown,))
-    bare = [str(f.ref) for r in shown.results if r.check == "injection" for f in r.findings if f.blocks]
+    opened = [str(ref) for ref in bare(run, world, shown.results)]
     warned = msgspec.structs.replace(shown, results=tuple(_warned(result) for result in shown.results))
-    if bare:
-        why = f"STRICT already; without the sidecar, and accepting plaintext: {many(len(bare), 'pod')}, {some(bare)}"
+    if opened:
+        why = f"STRICT already; past the sidecar, and accepting plaintext: {many(len(opened), 'pod')}, {some(opened)}"
         return Move(State.ENFORCED, why, Outcome.EXCEPTIONS, facts=(warned,))
     return Move(State.ENFORCED, "STRICT already", Outcome.UNCHANGED, facts=(warned,))
 

@@ -81,7 +81,7 @@ def _over(run: Run, world: World) -> Step:
     if not run.watch.traffic:
         return Move(State.ENFORCED, f"watched to the end; there was no traffic to judge{more}", Outcome.UNOBSERVED)
     if found.open:
-        came = f"without the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
+        came = f"past the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
         return Move(State.ENFORCED, f"watched to the end; {came}{more}", Outcome.EXCEPTIONS)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
     if exempt:

@@ -89,7 +89,7 @@ def test_a_workload_without_the_sidecar(tmp_path: Path, capsys: pytest.CaptureFi
     code, text = _run(tmp_path, capsys, {"after_flip": "3m", "apply": BARE})
     assert 0 == code
     assert "Result: ENFORCED, WITH EXCEPTIONS (exit 0). prod is STRICT since" in text
-    assert "without the sidecar, and accepting plaintext, 1 pod came: Pod prod/fresh-" in text
+    assert "past the sidecar, and accepting plaintext, 1 pod came: Pod prod/fresh-" in text
 
 
 def test_a_workload_without_the_sidecar_where_all_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_a_workload_without_the_sidecar_where_all_is_strict(tmp_path: Path, caps
     code = main(["plan", "prod", "--lab", str(scenario)])
     text = said(capsys)
     assert 0 == code
-    assert "Result: ENFORCED, WITH EXCEPTIONS (exit 0). prod is STRICT; STRICT already; without the sidecar" in text
+    assert "Result: ENFORCED, WITH EXCEPTIONS (exit 0). prod is STRICT; STRICT already; past the sidecar" in text
     assert "blocked" not in text
 
 

@@ -186,9 +186,9 @@ def test_a_run_that_goes_on_says_how_to_follow(rolled_back: Run) -> None:
 
 
 def test_exceptions_are_counted(rolled_back: Run) -> None:
-    """`enforced, N exceptions`."""
+    """`enforced, N exceptions`; what came since the flip is in nobody's list."""
     run = msgspec.structs.replace(rolled_back, outcome=Outcome.EXCEPTIONS.name, sentence="", next="")
-    assert result(run) == ["Result: ENFORCED, 0 EXCEPTIONS (exit 0)."]
+    assert result(run) == ["Result: ENFORCED, WITH EXCEPTIONS (exit 0)."]
 
 
 def test_a_problem_keeps_its_details_under_its_sentence() -> None:

@@ -30,7 +30,7 @@ PERMIT = Permit(at=NOW, resource_version="1", oldest_read=NOW, evidence="", evid
 SPEC = Spec(run="r", namespace="production", started=NOW, tasks=(Task(name="flip", keyword="strict"),))
 WRITTEN = NOW - timedelta(minutes=1)
 DONE = Write(seq=5, change=FLIP, permit=PERMIT, intended=WRITTEN, done=WRITTEN)
-SIGHT = Sight((), (), newest=NOW)
+SIGHT = Sight(("orders-7d9-abc",), ("orders-7d9-abc",), newest=NOW)
 EVIDENCE = Evidence(
     namespace="production", verdict=EvidenceVerdict.CLEAN, start=NOW - timedelta(days=8), end=NOW, sight=SIGHT
 )
@@ -81,6 +81,7 @@ PERMISSIVE = policy(Mode.PERMISSIVE)
 VERIFYING = State.VERIFYING
 PATCH = Right("patch", PeerAuthentication.RESOURCE, "production")
 OWN = [pod(), deployment()]
+BARE = [pod(sidecar=False), deployment()]
 ARGO_OWNED = msgspec.structs.replace(
     PERMISSIVE, metadata=msgspec.structs.replace(PERMISSIVE.metadata, labels={"argocd.argoproj.io/instance": "shop"})
 )

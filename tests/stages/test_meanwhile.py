@@ -33,6 +33,7 @@ from tests.stages import paper
 from tests.stages.hand_made import (
     ARGO_OWNED,
     AWAY,
+    BARE,
     DONE,
     FLIP,
     OPEN,
@@ -186,7 +187,7 @@ def test_a_flip_is_judged_while_it_spreads() -> None:
     made = run(State.ENFORCING, writes=(DONE,), proofs=UNDO, baseline=BASELINE)
     step = settled(made, STRICT, *OWN)
     assert isinstance(step, Learn), step
-    assert [Verdict.CANNOT_SEE] == [fact.verdict for fact in step.facts if isinstance(fact, Ticks)]
+    assert [Verdict.NO_TRAFFIC] == [fact.verdict for fact in step.facts if isinstance(fact, Ticks)]
     between = msgspec.structs.replace(made, watch=Watch(due=NOW - timedelta(seconds=20)))
     step = settled(between, STRICT, *OWN, answers=UNPROVEN)
     assert Wait(NOW + timedelta(seconds=10), "0/1 proxies after 60s; missing orders-7d9-abc") == step
@@ -225,14 +226,14 @@ def test_an_undo_that_the_server_would_refuse_is_said_in_mid_watch() -> None:
 def test_somebody_who_writes_all_the_time_is_given_way() -> None:
     """Five conflicts in a row are no accident."""
     conflict = Write(seq=4, change=FLIP, intended=WRITTEN, failed=FailureKind.CONFLICT, reason="changed by flux")
-    to, _, why = moved(settled(run(State.ENFORCING, writes=(conflict,) * 5), PERMISSIVE, *OWN))
+    to, _, why = moved(settled(run(State.ENFORCING, writes=(conflict,) * 5), PERMISSIVE, *BARE))
     assert (State.BLOCKED, f"5 conflicts in a row at {REF}: changed by flux") == (to, why)
-    assert "conflicts" not in moved(settled(run(State.ENFORCING, writes=(conflict,) * 4), PERMISSIVE, *OWN))[2]
+    assert "conflicts" not in moved(settled(run(State.ENFORCING, writes=(conflict,) * 4), PERMISSIVE, *BARE))[2]
 
 
 def test_a_check_that_says_no_at_the_gate_blocks() -> None:
-    """All of them are asked again there: a pod lost its label since."""
-    assert (State.BLOCKED, Outcome.BLOCKED, "injection") == moved(settled(run(State.ENFORCING), PERMISSIVE, *OWN))
+    """All of them are asked again there: a pod came without its sidecar since."""
+    assert (State.BLOCKED, Outcome.BLOCKED, "injection") == moved(settled(run(State.ENFORCING), PERMISSIVE, *BARE))
 
 
 def test_metrics_that_go_away_before_the_evidence_block() -> None:

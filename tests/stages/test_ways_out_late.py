@@ -29,6 +29,7 @@ from rollout.world.world import Needs, Reading, World
 from tests.stages.hand_made import (
     ARGO_OWNED,
     AWAY,
+    BARE,
     DONE,
     FLIP,
     HELM_OWNED,
@@ -261,7 +262,7 @@ def test_an_unproven_raise_is_taken_back() -> None:
 
 def test_a_check_that_says_no_blocks_in_verifying() -> None:
     """By its name."""
-    step = settled(run(VERIFYING), PERMISSIVE, *OWN)
+    step = settled(run(VERIFYING), PERMISSIVE, *BARE)
     assert isinstance(step, Move), step
     assert (step.to, step.why, step.outcome) == (State.BLOCKED, "injection", Outcome.BLOCKED)
 

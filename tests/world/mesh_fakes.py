@@ -182,12 +182,13 @@ def pod(name: str = "orders-7d9-abc", namespace: str = "production", **changes: 
         app["readinessProbe"] = changes["probe"]
     proxy = {"name": "istio-proxy", "args": ["proxy", "sidecar"]}
     status = {"sidecar.istio.io/status": "{}"} if sidecar else {}
+    meshed = {"security.istio.io/tlsMode": "istio"} if sidecar else {}
     raw = {
         "metadata": {
             "name": name,
             "namespace": namespace,
             "creationTimestamp": changes.get("created", NOW - timedelta(days=30)),
-            "labels": {"app": workload, "pod-template-hash": "7d9", **changes.get("labels", {})},
+            "labels": {"app": workload, "pod-template-hash": "7d9", **meshed, **changes.get("labels", {})},
             "annotations": {**status, **changes.get("annotations", {})},
             "ownerReferences": [{"kind": "ReplicaSet", "name": f"{workload}-7d9", "controller": True}],
         },

@@ -55,10 +55,10 @@ def differences(server: RealPrometheus, samples: Iterable[Samples], questions: S
 
 def _settled(server: RealPrometheus, path: str, parameters: dict[str, str | float]) -> tuple[int, Any]:
     """The server's answer; while its head is written to a block, it may miss a chunk that it has just moved."""
-    for _ in range(TRIES):
-        answer = server.get(path, **parameters)
-        if "cannot populate chunk" not in str(answer[1].get("error", "")):
-            break
+    tries = 1
+    while "cannot populate chunk" in str((answer := server.get(path, **parameters))[1].get("error", "")):
+        assert tries < TRIES, answer
+        tries += 1
         time.sleep(0.5)
     return answer
 
