@@ -253,6 +253,12 @@ class Lab:
         """A kubeconfig for the scenario's user, as text; the token `admin` may do everything."""
         return self._serving().kubeconfig()
 
+    @property
+    def failures(self) -> list[BaseException]:
+        """What went wrong that no API refused: in an event, or in a connection's thread."""
+        served = self._server.failures if self._server is not None else []
+        return [*self.outside.errors, *served]
+
     def fire(self, name: str) -> None:
         """Let an outside event of the scenario happen now.
 

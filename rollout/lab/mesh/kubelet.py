@@ -114,7 +114,7 @@ class Kubelet:
         return replace(dial, verdict=self._network.decided(traffic, dial)) if answer is Answer.PLAIN else dial
 
     def _event(self, pod: PodView, probe: Probe, now: int) -> None:
-        if pod.key not in self._failing:
+        if pod.key not in self._failing or self._catalog.pod(*pod.key) is None:
             return
         role = probe.role.removesuffix("Probe").capitalize()
         name = f"{pod.name}.{now:x}.{probe.role[0]}"

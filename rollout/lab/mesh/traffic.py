@@ -133,11 +133,10 @@ class Network:
     def dial(self, traffic: Traffic, source: PodView | None, destination: PodView | None) -> Dial:
         """Open a connection and see how it is answered."""
         service = self.catalog.service(*traffic.service)
-        assert service is not None, f"traffic {traffic.name} needs the Service {traffic.service}"
-        port = service.port(traffic.port)
-        if destination is None:
-            target = Target(service.namespace, service.name, traffic.port, pod_ip=traffic.pod_ip)
+        if destination is None or service is None:  # a Service that is gone has no endpoint either
+            target = Target(*traffic.service, traffic.port, pod_ip=traffic.pod_ip)
             return Dial(source, None, target, PLAINTEXT, UNHEALTHY)
+        port = service.port(traffic.port)
         inside = port.on(destination)
         target = Target(
             service.namespace, service.name, inside, inside in self.catalog.declared(destination), traffic.pod_ip
