@@ -229,6 +229,17 @@ class Network:
             else:
                 meter.once(labels, number * count.times, float(traffic.lasts))
 
+    def ends(self, dial: Dial) -> tuple[object, ...]:
+        """All that decides where and as what a call of this kind is counted: equal means the same counters."""
+        pods = (dial.source, dial.destination)
+        counting = tuple(self.proxies.get(pod.key) if pod is not None else None for pod in pods)
+        return (dial, counting, self.istiod.clients.config.trust_domain)
+
+    @property
+    def writes(self) -> bool:
+        """Whether proxies write down the calls of each segment."""
+        return self.access is not None and self.access.writes
+
     def logged(self, traffic: Traffic, dial: Dial, pattern: Pattern, part: Part) -> None:
         """Proxies write down what happens in this segment."""
         if self.access is not None:
