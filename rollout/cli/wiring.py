@@ -149,7 +149,7 @@ def _lab(scenario: str) -> Iterator[Any]:
             yield lab
         finally:
             for line in lab.outside.failed:
-                print(f"lab: an event of {lab.scenario.name} failed: {line}", file=sys.stderr)
+                sys.stderr.write(f"lab: an event of {lab.scenario.name} failed: {line}\n")
 
 
 def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:

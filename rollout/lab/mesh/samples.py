@@ -142,9 +142,9 @@ class Series:
     def _goes_on(self, times: range) -> bool:
         """Make the stretch before longer, if it is a function and this one its direct continuation."""
         before = self.chunks[-1]
-        if not isinstance(before, _Quiet) or before.times.step != times.step or before.times.stop != times.start:
+        if not isinstance(before, _Quiet) or before.times[-1] + times.step != times[0]:
             return False
-        longer = range(before.times.start, times.stop, times.step)
+        longer = range(before.times.start, times.stop, times.step)  # one scraper has one interval
         self.chunks[-1] = _Quiet(longer, LazyValues(longer, before.values.curve))
         return True
 

@@ -69,9 +69,9 @@ class Scraper:
         for (namespace, name, instance), value in self.app_targets.items():
             labels = {"job": APP_JOB, "instance": instance, "namespace": namespace, "pod": name}
             self._storage.series({"__name__": "up", **labels}).extend(grid, _constant(value))
-        for meter, extra in self._gone:
+        for meter, ended in self._gone:
             meter.mark_stale(grid[0])
-            for series in extra:
+            for series in ended:
                 series.mark_stale(grid[0])
         self._gone = []
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from rollout.errors import Outcome, UsageError
+from rollout.lab.durations import duration
 from rollout.lab.lab import Lab, list_scenarios
 from rollout.lab.promql import InstantVector, instant
-from rollout.lab.scenario import SHIPPED, duration, load_scenario
+from rollout.lab.scenario import SHIPPED, load_scenario
 
 NAMES = [name for name, _ in list_scenarios()]
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
