@@ -98,9 +98,12 @@ def _lasting(shortest: str = "0s") -> Check:
 
 
 def _one_of(*words: str) -> Check:
+    named = [word or "''" for word in words]
+    allowed = f"{', '.join(named[:-1])} or {named[-1]}"
+
     def check(value: Any, where: str) -> None:
         if value not in words:
-            raise _wrong(where, f"{', '.join(words[:-1])} or {words[-1]}", value)
+            raise _wrong(where, allowed, value)
 
     return check
 
