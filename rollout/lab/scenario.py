@@ -243,6 +243,7 @@ def _workload(document: Mapping[str, Any]) -> Workload:
     missing = [f.name for f in fields(Workload) if _needed(f) and f.name not in document]
     if missing:
         raise ValueError(f"workload {document.get('name')} needs {', '.join(missing)}")
+    _only({"readiness", "liveness"}, document.get("probes", {}), f"workload {document['name']}: probes")
     values = dict(document)
     for key in ("takes", "age"):
         if key in values:

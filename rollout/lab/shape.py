@@ -177,14 +177,26 @@ def _schedule(value: Any, where: str) -> None:
         raise ValueError(f"{where}: {value!r} is no schedule of five fields such as '*/10 * * * *': {error}") from error
 
 
+def _by_port(value: Any, where: str) -> None:
+    _map_of(_keys())(value, where)
+    for key in value:
+        if not key.isdecimal():
+            raise _wrong(where, "port numbers as keys", key)
+
+
 _MOST_CALLS = 1_000_000
 _PORT = _whole(1, 65_535)
 _PAIR = _like(r"[^/\s]+/[^/\s]+", "NAMESPACE/NAME")
 _TEXTS = _list_of(_text)
 _META = _keys("name", name=_string, namespace=_string, labels=_may_be_empty(_map_of(_string)))
+_SPEC = _keys(
+    selector=_may_be_empty(_keys(matchLabels=_may_be_empty(_map_of(_string)))), mtls=_may_be_empty(_keys()),
+    portLevelMtls=_may_be_empty(_by_port),
+)  # fmt: skip
 _MANIFEST = _keys(
-    "apiVersion kind metadata", apiVersion=_string, kind=_string, metadata=_META, age=_lasting(), by=_text
-)
+    "apiVersion kind metadata", apiVersion=_string, kind=_string, metadata=_META, spec=_may_be_empty(_SPEC),
+    age=_lasting(), by=_text,
+)  # fmt: skip
 _OBJECT = _keys("apiVersion kind name", apiVersion=_string, kind=_string, namespace=_string, name=_string)
 _WHAT = _keys("kind", kind=_string, namespace=_string, name=_string, manager=_string, when=_keys())
 _REFUSAL = _keys("kind webhook message", kind=_string, namespace=_string, when=_keys(), webhook=_text, message=_text)
