@@ -154,7 +154,11 @@ def _lab(scenario: str) -> Iterator[Any]:
     from rollout.lab.lab import Lab
 
     with Lab.start(scenario) as lab:
-        yield lab
+        try:
+            yield lab
+        finally:
+            for line in lab.outside.failed:
+                sys.stderr.write(f"lab: an event of {lab.scenario.name} failed: {line}\n")
 
 
 def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:

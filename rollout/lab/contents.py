@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from rollout.lab.api.status import ApiError
 from rollout.lab.mesh.cluster import Cluster, Json
 from rollout.lab.mesh.identity import Identities
 from rollout.lab.mesh.instants import to_moment
@@ -42,13 +44,25 @@ def populate(cluster: Cluster, scenario: Scenario, begin: int) -> None:
     for obj in _istiod(scenario.version):
         cluster.create(obj, created=to_moment(begin - _ISTIOD.age))
     for workload in scenario.workloads:
-        for obj in workload.objects():
-            cluster.create(obj, created=to_moment(begin - workload.age))
+        with _of(f"workload {workload.namespace}/{workload.name}"):
+            for obj in workload.objects():
+                cluster.create(obj, created=to_moment(begin - workload.age))
     ages = scenario.ages
     made = {i: to_moment(begin - ages[i]) if i in ages else old for i in range(len(scenario.objects))}
     for index in sorted(made, key=made.__getitem__):  # on a real server the first one written is the oldest
         manager = scenario.managers.get(index, "kubectl")
-        cluster.create(scenario.objects[index], created=made[index], manager=manager)
+        with _of(f"manifests[{index}]"):
+            cluster.create(scenario.objects[index], created=made[index], manager=manager)
+
+
+@contextmanager
+def _of(place: str) -> Iterator[None]:
+    """An object that is refused says from which place of the file it is."""
+    try:
+        yield
+    except ApiError as error:
+        error.add_note(place)
+        raise
 
 
 def publish_root(cluster: Cluster, identities: Identities) -> None:

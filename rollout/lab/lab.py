@@ -20,6 +20,7 @@ from rollout.lab.api.faults import Faults
 from rollout.lab.api.store import Store
 from rollout.lab.clock import VirtualClock
 from rollout.lab.contents import label_late, populate, publish_root
+from rollout.lab.durations import duration
 from rollout.lab.forwarder import Forwarder
 from rollout.lab.front import Outage
 from rollout.lab.mesh.accesslog import Form
@@ -32,7 +33,7 @@ from rollout.lab.mesh.samples import ScrapeStorage
 from rollout.lab.mesh.simulation import Settings, Simulation
 from rollout.lab.prometheus import Prometheus
 from rollout.lab.remote import NO_ANSWER, Remote, RemoteStore
-from rollout.lab.scenario import Expected, Scenario, duration, list_scenarios, load_scenario, parse_traffic
+from rollout.lab.scenario import Expected, Scenario, list_scenarios, load_scenario, parse_traffic
 from rollout.lab.server import LabServer
 
 __all__ = ["Lab", "list_scenarios"]
@@ -97,6 +98,9 @@ class Lab:
                 self._leave()
             if api is not None and isinstance(error, (*NO_ANSWER, ApiError)):
                 raise _not_taken(error, api) from error
+            if isinstance(error, ApiError) and hasattr(error, "__notes__"):
+                said = f"no valid scenario: {error.__notes__[0]}: {error}"
+                raise UsageError(said, where=self.scenario.path, next="see docs/scenarios.md") from error
             raise
 
     def _begin(self, start: datetime, api: Remote | None) -> None:
@@ -253,6 +257,12 @@ class Lab:
     def kubeconfig(self) -> str:
         """A kubeconfig for the scenario's user, as text; the token `admin` may do everything."""
         return self._serving().kubeconfig()
+
+    @property
+    def failures(self) -> list[BaseException]:
+        """What went wrong that no API refused: in an event, or in a connection's thread."""
+        served = self._server.failures if self._server is not None else []
+        return [*self.outside.errors, *served]
 
     def fire(self, name: str) -> None:
         """Let an outside event of the scenario happen now.

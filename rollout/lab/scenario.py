@@ -6,7 +6,6 @@ works out what comes of it. `docs/scenarios.md` describes the schema.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -16,19 +15,20 @@ import yaml
 
 from rollout.errors import UsageError
 from rollout.lab.api.kinds import Kinds
+from rollout.lab.durations import duration
 from rollout.lab.mesh.identity import Flaw
 from rollout.lab.mesh.manifests import Workload
 from rollout.lab.mesh.outside import OutsideEvent
 from rollout.lab.mesh.relabel import USUAL, Relabel
 from rollout.lab.mesh.traffic import Traffic
+from rollout.lab.shape import check_scenario, plain
 
 Json = dict[str, Any]
 SHIPPED = Path(__file__).parent / "scenarios"
 
 _SHORTEST_JOB = 90_000
 _V1 = ("security.istio.io/v1", "networking.istio.io/v1", "telemetry.istio.io/v1")
-_MESH = ("scrape_interval", "propagation", "drain", "root", "version", "access_log", "api", "relabel")
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MESH_KEYS = ("scrape_interval", "propagation", "drain", "root", "version", "access_log", "api", "relabel")
 _ACTS = (
     "apply", "patch", "delete", "scale", "deploy", "stop_caller", "caller", "prometheus", "istiod", "proxy", "fault",
     "refuse",
@@ -71,6 +71,7 @@ class Scenario:
         diagnosis: what `rollout diagnose` must say.
         user: who the kubeconfig is for; '' for the administrator.
         api: the newest version of Istio's kinds that the cluster serves, `v1` or `v1beta1`.
+        path: of the file.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Scenario:
     relabel: Relabel = USUAL
     certificates: Mapping[tuple[str, str], Flaw] = field(default_factory=dict)
     diagnosis: tuple[Diagnosed, ...] = ()
+    path: str = ""
 
     @property
     def kinds(self) -> Kinds:
@@ -124,30 +126,23 @@ def load_scenario(name: str | Path) -> Scenario:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else SHIPPED / f"{name}.yaml"
     try:
         text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"not UTF-8: {error}", where=str(path)) from error
     except OSError as error:
         known = ", ".join(known for known, _ in list_scenarios())
         raise UsageError(f"no scenario {name}", limit=f"one of {known}, or a file", where=str(path)) from error
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        document = plain(yaml.safe_load(text))
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         raise UsageError(f"not YAML: {error}", where=str(path)) from error
+    except RecursionError as error:
+        raise UsageError("a part of the file contains itself", where=str(path)) from error
     try:
-        return _scenario(path.stem, document)
+        check_scenario(document)
+        return _scenario(path.stem, document, str(path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         said = f"missing key {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"no valid scenario: {said}", where=str(path), next="see docs/scenarios.md") from error
-
-
-def duration(text: object) -> int:
-    """A duration such as `1h30m` or `250ms` as milliseconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text))
-    if not parts or "".join(number + unit for number, unit in parts) != str(text):
-        raise ValueError(f"{text!r} is no duration such as 90s or 1h30m")
-    return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
@@ -189,12 +184,12 @@ def parse_traffic(name: str, document: Mapping[str, Any]) -> Traffic:
     return traffic
 
 
-def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
+def _scenario(name: str, document: Mapping[str, Any], path: str) -> Scenario:
     known = {"title", "description", "namespaces", "workloads", "manifests", "traffic", "events", "expect", "target",
              "flags", "user", "mesh", "look_back", "refuse", "certificates", "diagnosis"}  # fmt: skip
     _only(known, document, "scenario")
     mesh = dict(document.get("mesh") or {})
-    _only(_MESH, mesh, "mesh")
+    _only(_MESH_KEYS, mesh, "mesh")
     fast, _, slow = str(mesh.get("propagation", "1s-3s")).partition("-")
     manifests = [dict(m) for m in document.get("manifests") or ()]
     ages = {i: duration(m.pop("age")) for i, m in enumerate(manifests) if "age" in m}
@@ -220,7 +215,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         look_back=duration(document.get("look_back", "9d")),
         scrape_interval=duration(mesh.get("scrape_interval", "30s")),
         propagation=(duration(fast), duration(slow or fast)),
-        drain=str(mesh.get("drain", "45s")),
+        drain=f"{duration(mesh.get('drain', '45s')) / 1000:g}s",  # as MeshConfig takes it
         root=str(mesh.get("root", "istio-system")),
         version=str(mesh.get("version", "1.27.3")),
         access_log=_access_log(mesh.get("access_log", "off")),
@@ -228,6 +223,7 @@ def _scenario(name: str, document: Mapping[str, Any]) -> Scenario:
         relabel=_relabel(mesh.get("relabel") or {}),
         certificates={_pair(key): Flaw(value) for key, value in (document.get("certificates") or {}).items()},
         diagnosis=tuple(_diagnosed(entry) for entry in document.get("diagnosis") or ()),
+        path=path,
     )
 
 
@@ -259,6 +255,7 @@ def _workload(document: Mapping[str, Any]) -> Workload:
     missing = [f.name for f in fields(Workload) if _needed(f) and f.name not in document]
     if missing:
         raise ValueError(f"workload {document.get('name')} needs {', '.join(missing)}")
+    _only({"readiness", "liveness"}, document.get("probes", {}), f"workload {document['name']}: probes")
     values = dict(document)
     for key in ("takes", "age"):
         if key in values:

@@ -121,12 +121,13 @@ class AccessLogs:
         self.identity: Callable[[PodView], str] = lambda _: ""
 
     @property
-    def _writes(self) -> bool:
+    def writes(self) -> bool:
+        """Whether calls are to be handed to it."""
         return self.debugged or self.form is not Form.OFF
 
     def begin(self, now: int) -> None:
         """Start a segment of time."""
-        if self._writes:
+        if self.writes:
             self._segments.append(_Segment(now))
 
     def settle(self, now: int) -> None:
@@ -146,7 +147,7 @@ class AccessLogs:
 
     def once(self, traffic: Traffic, dial: Dial, at: int) -> None:
         """Log a connection that ended at this instant."""
-        if self._writes:
+        if self.writes:
             stretch = Stretch(traffic, dial, _Moment(at), lambda n: n)
             self._segments.append(_Segment(at - 1, at, [stretch]))
 

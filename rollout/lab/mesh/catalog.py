@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from rollout.lab.durations import duration
 from rollout.lab.mesh.client import Rule, parse_rule
 from rollout.lab.mesh.listener import Protocol
 from rollout.lab.mesh.policy import Policy, parse_policy
@@ -195,15 +196,32 @@ class Catalog:
     def mesh_config(self) -> MeshConfig:
         """MeshConfig of the ConfigMap `istio` beside istiod."""
         config = next((c for c in self.objects("ConfigMap") if _is_mesh_config(c)), None)
-        text = yaml.safe_load((config or {}).get("data", {}).get("mesh", "") or "") or {}
+        text = _read((config or {}).get("data", {}).get("mesh", ""))
         default = MeshConfig()
-        drain = str((text.get("defaultConfig") or {}).get("drainDuration") or "45s")
+        proxies = text.get("defaultConfig")
+        drain = proxies.get("drainDuration") if isinstance(proxies, dict) else None
         return MeshConfig(
             root=str(text.get("rootNamespace") or default.root),
             trust_domain=str(text.get("trustDomain") or default.trust_domain),
             auto_mtls=bool(text.get("enableAutoMtls", True)),
-            drain=int(float(drain.removesuffix("s")) * 1000),
+            drain=_drain(drain, default.drain),
         )
+
+
+def _read(text: object) -> Object:
+    """A MeshConfig; one that is no YAML object says nothing."""
+    try:
+        found = yaml.safe_load(str(text or ""))
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _drain(text: object, default: int) -> int:
+    try:
+        return duration(text) if text else default
+    except ValueError:
+        return default
 
 
 def milliseconds(stamp: str) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rollout.lab.api.status import ApiError
@@ -195,7 +196,8 @@ class Controllers:
         self._schedule(next_run(schedule, now), lambda at: self._run(key, schedule, at))
         namespace, name = key
         ns = self._catalog.get("Namespace", "", namespace)
-        assert ns is not None, f"the CronJob {namespace}/{name} has a namespace"
+        if ns is None:
+            return
         job_name = f"{name}-{now // 60_000}"
         template = cron["spec"]["jobTemplate"]["spec"]["template"]
         labels = {"batch.kubernetes.io/job-name": job_name, "job-name": job_name}
@@ -251,14 +253,12 @@ class Controllers:
             self._discard(BATCH, "Job", name, namespace)
 
     def _patch(self, version: str, kind: str, name: str, namespace: str, change: Json) -> None:
-        self._store.patch(version, kind, name, change, namespace=namespace, manager="kube-controller-manager")
+        with _unless_gone():
+            self._store.patch(version, kind, name, change, namespace=namespace, manager="kube-controller-manager")
 
     def _discard(self, version: str, kind: str, name: str, namespace: str) -> None:
-        try:
+        with _unless_gone():
             self._store.delete(version, kind, name, namespace)
-        except ApiError as error:
-            if error.code != 404:  # somebody else was quicker
-                raise
 
     def _pods_of(self, kind: str, namespace: str, name: str) -> list[Json]:
         pods = self._store.list("v1", "Pod", namespace)
@@ -289,6 +289,15 @@ class Controllers:
     def _tail(self) -> str:
         self._serial += 1
         return suffix(f"pod {self._serial}")
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    try:
+        yield
+    except ApiError as error:
+        if error.code != 404:  # somebody else was quicker
+            raise
 
 
 def _owned(obj: Mapping[str, Any], kind: str, name: str) -> bool:

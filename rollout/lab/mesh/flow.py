@@ -30,22 +30,36 @@ class Flow:
     def __init__(self, traffic: Traffic, network: Network, pattern: Pattern) -> None:
         """Call from now on."""
         self.traffic, self.network, self.pattern = traffic, network, pattern
+        self._counted: list[Counted] = []
+        self._known: list[tuple[object, ...]] = []
 
     def segment(self, start: int) -> None:
-        """Add the curves for the segment that begins at `start`."""
+        """From `start` on calls end as they do now; where nothing is different the curves go on."""
         sources = self.network.sources(self.traffic)
         destinations: list[PodView | None] = [*self.network.destinations(self.traffic)] or [None]
+        dials = [[self.network.dial(self.traffic, source, end) for end in destinations] for source in sources]
+        known = [self.network.ends(dial) for row in dials for dial in row]
+        if known == self._known and not self.network.writes:
+            return
+        self.settle(start)
+        self._known = known
         per_job = self.traffic.calls > 0 and self.traffic.at is None
         shared = None if per_job else Counted(self.pattern, start)
-        for s, source in enumerate(sources):
+        for s, (source, row) in enumerate(zip(sources, dials, strict=True)):
             pattern = self._job(source) if per_job else self.pattern
             counted = shared or Counted(pattern, start)
+            self._counted.append(counted)
             callers = 1 if per_job else len(sources)
-            for d, destination in enumerate(destinations):
+            for d, dial in enumerate(row):
                 part = _pair(0 if per_job else s, d, callers, len(destinations))
-                dial = self.network.dial(self.traffic, source, destination)
                 self.network.logged(self.traffic, dial, pattern, part)
                 self._grow(dial, counted, part)
+
+    def settle(self, end: int) -> None:
+        """The curves end."""
+        for counted in self._counted:
+            counted.settle(end)
+        self._counted, self._known = [], []
 
     def cut(self, proxy: Proxy, draining: Draining) -> None:
         """Requests that take longer than the drain are cut when it ends (observed.md b)."""
@@ -68,6 +82,7 @@ class Flow:
 
     def close(self) -> None:
         """The caller stops; short calls leave nothing open."""
+        self.settle(self.network.now())
 
     def _job(self, source: PodView | None) -> Pattern:
         started = source.started if source is not None else 0
@@ -98,13 +113,13 @@ class Flow:
             return
         meter, labels = place
         if count.opened:
-            meter.counter("istio_tcp_connections_opened_total", labels).add(counted.curve(part))
+            counted.grow(meter.counter("istio_tcp_connections_opened_total", labels), part)
         if count.closed:
-            meter.counter("istio_tcp_connections_closed_total", labels).add(counted.curve(part))
+            counted.grow(meter.counter("istio_tcp_connections_closed_total", labels), part)
         if dial.served:
             size = self.traffic.bytes
             for name in ("sent", "received"):
-                meter.counter(f"istio_tcp_{name}_bytes_total", labels).add(counted.curve(lambda n: part(n) * size))
+                counted.grow(meter.counter(f"istio_tcp_{name}_bytes_total", labels), lambda n: part(n) * size)
 
 
 def _split(part: Part, share: float) -> tuple[Part, Part]:

@@ -48,6 +48,8 @@ class Kubelet:
         self._store, self._catalog, self._network = store, catalog, network
         self._schedule, self._ready_changed = schedule, ready_changed
         self._failing: dict[tuple[str, str], int] = {}  # pod -> since when
+        self._counted: list[Counted] = []
+        self._known: list[tuple[object, ...]] = []
 
     def started(self, pod: PodView, now: int) -> None:
         """A pod's containers have had their time to start."""
@@ -82,17 +84,22 @@ class Kubelet:
 
     def segment(self, start: int) -> None:
         """Count the probes that go through proxies: plaintext requests of a nameless caller."""
-        for pod in self._catalog.pods():
-            if not pod.running or not pod.proxied:
-                continue
-            for probe in _through_proxy(pod):
-                dial = self._dial(pod, probe)
-                if dial.answer in (Answer.PLAIN, Answer.NO_CHAIN):
-                    self._count(self._traffic(pod, probe), dial, Every(probe.period, pod.started), start)
+        running = [pod for pod in self._catalog.pods() if pod.running and pod.proxied]
+        probes = [(pod, probe, self._dial(pod, probe)) for pod in running for probe in _through_proxy(pod)]
+        counted = [each for each in probes if each[2].answer in (Answer.PLAIN, Answer.NO_CHAIN)]
+        known = [(*self._network.ends(dial), probe) for _, probe, dial in counted]
+        if known == self._known and not self._network.writes:
+            return
+        for calls in self._counted:
+            calls.settle(start)
+        self._counted, self._known = [], known
+        for pod, probe, dial in counted:
+            self._count(self._traffic(pod, probe), dial, Every(probe.period, pod.started), start)
 
     def _count(self, traffic: Traffic, dial: Dial, pattern: Every, start: int) -> None:
         self._network.logged(traffic, dial, pattern, lambda n: n)
         counted = Counted(pattern, start)
+        self._counted.append(counted)
         for count in self._network.counts(traffic, dial):
             place = self._network.places(traffic, dial, count)
             if place is not None:
@@ -114,7 +121,7 @@ class Kubelet:
         return replace(dial, verdict=self._network.decided(traffic, dial)) if answer is Answer.PLAIN else dial
 
     def _event(self, pod: PodView, probe: Probe, now: int) -> None:
-        if pod.key not in self._failing:
+        if pod.key not in self._failing or self._catalog.pod(*pod.key) is None:
             return
         role = probe.role.removesuffix("Probe").capitalize()
         name = f"{pod.name}.{now:x}.{probe.role[0]}"

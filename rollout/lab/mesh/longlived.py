@@ -36,6 +36,8 @@ class LongLived:
         """Hold nothing yet."""
         self.traffic, self.network = traffic, network
         self.held: dict[tuple[str, str], list[Connection]] = {}
+        self._counted: list[Counted] = []
+        self._known: list[tuple[object, ...]] = []
 
     def segment(self, start: int) -> None:
         """Open what is missing, drop what lost its pod, and let the open ones carry bytes."""
@@ -52,9 +54,20 @@ class LongLived:
                 self._retry(connection, start)
             for number in range(len(kept), self.traffic.connections):
                 kept.append(self._open(source, index + number, start))
-        for connections in self.held.values():
-            for connection in connections:
-                self._carry(connection, start)
+        every = [connection for connections in self.held.values() for connection in connections]
+        known = [(*self.network.ends(c.dial), c.opened, c.open) for c in every]
+        if known == self._known and not self.network.writes:
+            return
+        self.settle(start)
+        self._known = known
+        for connection in every:
+            self._carry(connection, start)
+
+    def settle(self, end: int) -> None:
+        """The curves end."""
+        for counted in self._counted:
+            counted.settle(end)
+        self._counted, self._known = [], []
 
     def cut(self, proxy: Proxy, draining: Draining) -> None:
         """The drain ends: connections from before it are closed, their clients connect anew."""
@@ -73,6 +86,7 @@ class LongLived:
 
     def close(self) -> None:
         """The caller stops in good order."""
+        self.settle(self.network.now())
         for connections in self.held.values():
             self._drop(connections)
         self.held = {}
@@ -128,6 +142,7 @@ class LongLived:
         if not connection.open or self.traffic.protocol != "tcp":  # an open connection is logged when it ends
             self.network.logged(self.traffic, connection.dial, pattern, lambda n: n)
         counted = Counted(pattern, start)
+        self._counted.append(counted)
         for count in counts:
             self._count(connection, count, counted)
 
@@ -141,11 +156,11 @@ class LongLived:
         elif connection.open:
             size = self.traffic.bytes
             for name in ("sent", "received"):
-                meter.counter(f"istio_tcp_{name}_bytes_total", labels).add(counted.curve(lambda n: n * size))
+                counted.grow(meter.counter(f"istio_tcp_{name}_bytes_total", labels), lambda n: n * size)
         else:
             for name in ("opened", "closed"):
                 if getattr(count, name):
-                    meter.counter(f"istio_tcp_connections_{name}_total", labels).add(counted.curve(lambda n: n))
+                    counted.grow(meter.counter(f"istio_tcp_connections_{name}_total", labels), lambda n: n)
 
 
 def _key(pod: PodView | None) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """A proxy's counters and their scrapes.
 
-Within a segment of time nothing changes but the counts, which are functions of time: a counter is a number at the
-segment's start plus curves. The scraper hands the grid's points to the storage as they pass.
+While nothing changes but the counts, they are functions of time: a counter is a number plus curves. A curve belongs to
+the calls (`Counted`) that it counts and goes on until those are settled, however many things happen elsewhere: what
+does not change costs next to nothing. The scraper hands the grid's points to the storage as they pass.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ BUCKETS = (5.0, 25.0, 100.0, 500.0, 1000.0)
 
 
 class Counted:
-    """The calls of one caller in one segment; several curves ask for the same times."""
+    """The calls of one caller while they go on in the same way; several curves ask for the same times."""
 
-    __slots__ = ("_memo", "_pattern", "start")
+    __slots__ = ("_grown", "_memo", "_pattern", "start")
 
     def __init__(self, pattern: Pattern, start: int) -> None:
         """Count from `start` on."""
         self._pattern = pattern
         self.start = pattern.counts((start,))[0]
         self._memo: tuple[Sequence[int], list[int]] = ((), [])
+        self._grown: list[tuple[Counter, Curve]] = []
 
     def counts(self, times: Sequence[int]) -> list[int]:
         """The pattern's counts at some times."""
@@ -39,38 +41,63 @@ class Counted:
         return counts
 
     def curve(self, part: Callable[[int], float]) -> Curve:
-        """What a part of the calls adds since the segment's start; `part` maps a count to its share, never falling."""
+        """What a part of the calls adds since the start; `part` maps a count to its share, never falling."""
         start = part(self.start)
         return lambda times: [part(n) - start for n in self.counts(times)]
+
+    def grow(self, counter: Counter, part: Callable[[int], float]) -> None:
+        """Let a counter grow by a part of the calls, until they are settled."""
+        curve = self.curve(part)
+        counter.add(curve)
+        self._grown.append((counter, curve))
+
+    def settle(self, end: int) -> None:
+        """The calls end here, or go on in another way: counters stand where the curves have led."""
+        for counter, curve in self._grown:
+            counter.end(curve, end)
+        self._grown = []
 
 
 class Counter:
     """One series of one proxy: counter, or gauge when `gauge` (then it exists at 0 too)."""
 
-    __slots__ = ("adds", "base", "gauge", "series")
+    __slots__ = ("_adds", "_born", "_made", "base", "gauge", "series")
 
     def __init__(self, series: Series, *, gauge: bool) -> None:
         """Stand at 0."""
         self.series, self.gauge = series, gauge
         self.base = 0.0
-        self.adds: list[Curve] = []
+        self._adds: list[Curve] = []
+        self._born = gauge
+        self._made: tuple[float, Curve] | None = None
+
+    @property
+    def curve(self) -> Curve:
+        """Its values; the same object as long as nothing changes."""
+        if self._made is None or self._made[0] != self.base:
+            self._made = (self.base, _sum(self.base, list(self._adds)))
+        return self._made[1]
 
     def add(self, curve: Curve) -> None:
-        """Let it grow along a curve (0 at the segment's start) until the segment's end."""
-        self.adds.append(curve)
+        """Let it grow along a curve (0 at its start)."""
+        self._adds.append(curve)
+        self._made = None
+
+    def end(self, curve: Curve, end: int) -> None:
+        """Stand where this curve has led at `end`."""
+        self._adds.remove(curve)
+        self.base += curve((end,))[0]
+        self._made = None
 
     def record(self, grid: range) -> None:
-        """Hand these scrapes of the segment to the storage."""
-        curve = _sum(self.base, self.adds)
-        born = 0 if self.base or self.gauge else bisect_right(LazyValues(grid, curve), 0.0)
-        if born < len(grid):
-            self.series.extend(grid[born:], curve)
-
-    def settle(self, end: int) -> None:
-        """End the segment: stand where the curves have led."""
-        if self.adds:
-            self.base = _sum(self.base, self.adds)((end,))[0]
-            self.adds = []
+        """Hand these scrapes to the storage; a counter exists from its first call on."""
+        curve = self.curve
+        if not self._born:
+            grid = grid[0 if self.base else bisect_right(LazyValues(grid, curve), 0.0) :]
+            if not grid:
+                return
+            self._born = True
+        self.series.extend(grid, curve)
 
 
 class Meter:
@@ -108,16 +135,15 @@ class Meter:
 
     def requests(self, labels: Labels, counted: Counted, part: Callable[[int], int], latency: float) -> None:
         """Grow the HTTP family: total, and the duration's sum, count and buckets, around a mean of `latency` ms."""
-        every = counted.curve(part)
         duration = "istio_request_duration_milliseconds"
-        self.counter("istio_requests_total", labels).add(every)
-        self.counter(f"{duration}_count", labels).add(every)
-        self.counter(f"{duration}_sum", labels).add(counted.curve(lambda n: part(n) * latency))
-        self.counter(f"{duration}_bucket", (*labels, ("le", "+Inf"))).add(every)
+        counted.grow(self.counter("istio_requests_total", labels), part)
+        counted.grow(self.counter(f"{duration}_count", labels), part)
+        counted.grow(self.counter(f"{duration}_sum", labels), lambda n: part(n) * latency)
+        counted.grow(self.counter(f"{duration}_bucket", (*labels, ("le", "+Inf"))), part)
         for bound in BUCKETS:
             below = 1 - math.exp(-bound / latency)
-            curve = counted.curve(lambda n, below=below: int(part(n) * below))  # type: ignore[misc]
-            self.counter(f"{duration}_bucket", (*labels, ("le", f"{bound:g}"))).add(curve)
+            bucket = self.counter(f"{duration}_bucket", (*labels, ("le", f"{bound:g}")))
+            counted.grow(bucket, lambda n, below=below: int(part(n) * below))  # type: ignore[misc]
 
     def once(self, labels: Labels, number: int, latency: float) -> None:
         """Grow the HTTP family by requests that end at one instant."""
@@ -132,17 +158,12 @@ class Meter:
     def values(self, now: int) -> Iterator[tuple[str, Labels, float]]:
         """Name, labels and value of each counter, as a scrape would see them now."""
         for (name, labels), counter in list(self._counters.items()):
-            yield name, labels, _sum(counter.base, counter.adds)((now,))[0]
+            yield name, labels, counter.curve((now,))[0]
 
     def record(self, grid: range) -> None:
         """Record these scrapes of all counters."""
         for counter in list(self._counters.values()):
             counter.record(grid)
-
-    def settle(self, end: int) -> None:
-        """End the segment for all counters."""
-        for counter in self._counters.values():
-            counter.settle(end)
 
     def mark_stale(self, time_ms: int) -> None:
         """The target is gone: Prometheus ends its series at its next scrape."""

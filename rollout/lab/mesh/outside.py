@@ -58,7 +58,7 @@ class Outside:
         faults: of the API server.
         parse_traffic, parse_duration: the scenario's own readers, for callers that come later.
 
-    `failed` holds what the API refused.
+    `failed` holds what the API refused, and what went wrong otherwise; `errors` the latter.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Outside:
         self._away, self._refuse, self._faults = prometheus_away, refuse, faults
         self._traffic, self._duration = parse_traffic, parse_duration
         self.failed: list[str] = []
+        self.errors: list[Exception] = []
         self._named = {h.named: h for h in events if h.named}
         self._after_flip = [h for h in events if h.after_flip is not None]
         self._on_write = [h for h in events if h.on_write is not None]
@@ -120,6 +121,9 @@ class Outside:
                     getattr(self, f"_do_{key}")(value, event, now)
                 except ApiError as error:  # a person would read it and go on with the day
                     self.failed.append(f"{key}: {error}")
+                except Exception as error:  # noqa: BLE001 - what a file gets wrong must not end the mesh's time
+                    self.failed.append(f"{key}: {type(error).__name__}: {error}")
+                    self.errors.append(error)
 
         return act
 

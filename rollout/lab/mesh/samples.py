@@ -103,29 +103,50 @@ Mark = tuple[int, int]
 class Series:
     """One series; only `ScrapeStorage` and the scraper touch it."""
 
-    __slots__ = ("breaks", "chunks", "labels", "last")
+    __slots__ = ("_curve", "_given", "breaks", "chunks", "labels")
 
     def __init__(self, labels: Labels) -> None:
         """Without samples yet."""
         self.labels = labels
         self.chunks: list[_Quiet | _Busy] = []
         self.breaks: list[int] = []  # times of samples that fell, or that are stale markers
-        self.last: float | None = None
+        self._curve: Curve | None = None
+        self._given = 0  # points that the newest curve gave
+
+    @property
+    def last(self) -> float | None:
+        """The newest value, a stale marker too; None before the first."""
+        return self.chunks[-1].values[-1] if self.chunks else None
 
     def extend(self, times: range, curve: Curve) -> None:
-        """Add the next stretch of the grid; the curve is called now, or much later for a long stretch."""
-        first = curve(times[:1])[0]
-        if self.last is not None and not first >= self.last:
-            self.breaks.append(times[0])
-        if len(times) > EAGER:
-            self.chunks.append(_Quiet(times, LazyValues(times, curve)))
-            self.last = curve(times[-1:])[0]
+        """Add the next stretch of the grid; the curve is called now, or much later for a long stretch.
+
+        The curve of the stretch before goes on: nothing is computed.
+        """
+        if curve is not self._curve:
+            last = self.last
+            if last is not None and not curve(times[:1])[0] >= last:
+                self.breaks.append(times[0])
+            self._curve, self._given = curve, 0
+        elif self._goes_on(times):
             return
-        values = curve(times) if len(times) > 1 else (first,)
+        self._given += len(times)
+        if self._given > EAGER:
+            self.chunks.append(_Quiet(times, LazyValues(times, curve)))
+            return
+        values = curve(times)
         tail = self._tail()
         tail.values.extend(values)
         tail.times.extend(times)  # last: a reader in another thread goes by the times
-        self.last = values[-1]
+
+    def _goes_on(self, times: range) -> bool:
+        """Make the stretch before longer, if it is a function and this one its direct continuation."""
+        before = self.chunks[-1]
+        if not isinstance(before, _Quiet) or before.times[-1] + times.step != times[0]:
+            return False
+        longer = range(before.times.start, times.stop, times.step)  # one scraper has one interval
+        self.chunks[-1] = _Quiet(longer, LazyValues(longer, before.values.curve))
+        return True
 
     def mark_stale(self, time_ms: int) -> None:
         """End the series until its next sample."""
@@ -137,7 +158,7 @@ class Series:
         tail = self._tail()
         tail.values.append(STALE)
         tail.times.append(time_ms)
-        self.last = STALE
+        self._curve = None
 
     def cut(self, start_ms: int, end_ms: int) -> Selected | None:
         """The samples between two times, both included."""

@@ -25,7 +25,7 @@ class Scraper:
         """Know no target."""
         self._storage, self.interval = storage, interval
         self._relabel = relabel or Relabel()
-        self._targets: dict[tuple[str, str], tuple[PodView, Meter, Series, Series]] = {}
+        self._targets: dict[tuple[str, str], tuple[PodView, Meter, tuple[tuple[Series, Curve], ...]]] = {}
         self._gone: list[tuple[Meter, tuple[Series, ...]]] = []
         self.app_targets: Mapping[tuple[str, str, str], float] = {}
         self.away = False
@@ -36,13 +36,13 @@ class Scraper:
         meter = Meter(self._storage, labels, self._relabel)
         up = self._storage.series({"__name__": "up", **labels})
         uptime = self._storage.series({"__name__": "envoy_server_uptime", **labels})
-        self._targets[pod.key] = (pod, meter, up, uptime)
+        self._targets[pod.key] = (pod, meter, ((up, _UP), (uptime, _uptime(pod.started))))
         return meter
 
     def drop(self, key: tuple[str, str]) -> None:
         """A proxy is gone."""
-        _, meter, *extra = self._targets.pop(key)
-        self._gone.append((meter, tuple(extra)))
+        _, meter, extra = self._targets.pop(key)
+        self._gone.append((meter, tuple(series for series, _ in extra)))
 
     def targets(self) -> Sequence[dict[str, object]]:
         """What `/api/v1/targets` lists."""
@@ -57,33 +57,31 @@ class Scraper:
             for pod, *_ in self._targets.values()
         ]
 
-    def settle(self, end: int) -> None:
-        """Something happens at `end`: a segment of the counters is over."""
-        for _, meter, *_ in self._targets.values():
-            meter.settle(end)
-
     def record(self, start: int, end: int) -> None:
         """Record the scrapes after `start`, up to `end`; while Prometheus is away there are none."""
         first = start // self.interval * self.interval + self.interval
         grid = range(first, end + 1, self.interval)
         if self.away or not grid:
             return
-        for pod, meter, up, uptime in self._targets.values():
+        for _, meter, extra in self._targets.values():
             meter.record(grid)
-            up.extend(grid, _constant(1.0))
-            uptime.extend(grid, _uptime(pod.started))
+            for series, curve in extra:
+                series.extend(grid, curve)
         for (namespace, name, instance), value in self.app_targets.items():
             labels = {"job": APP_JOB, "instance": instance, **self._relabel.target(namespace, name)}
             self._storage.series({"__name__": "up", **labels}).extend(grid, _constant(value))
-        for meter, extra in self._gone:
+        for meter, ended in self._gone:
             meter.mark_stale(grid[0])
-            for series in extra:
+            for series in ended:
                 series.mark_stale(grid[0])
         self._gone = []
 
 
 def _constant(value: float) -> Curve:
     return lambda times: [value] * len(times)
+
+
+_UP = _constant(1.0)
 
 
 def _uptime(started: int) -> Curve:

@@ -200,7 +200,6 @@ class Simulation:
         if not self._dirty:
             self._dirty = True
             self.access.settle(self.now)
-            self.scraper.settle(self.now)
 
     def _heard(self, event: str, obj: Json) -> None:
         if self._working == threading.get_ident():

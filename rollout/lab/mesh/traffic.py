@@ -133,11 +133,10 @@ class Network:
     def dial(self, traffic: Traffic, source: PodView | None, destination: PodView | None) -> Dial:
         """Open a connection and see how it is answered."""
         service = self.catalog.service(*traffic.service)
-        assert service is not None, f"traffic {traffic.name} needs the Service {traffic.service}"
-        port = service.port(traffic.port)
-        if destination is None:
-            target = Target(service.namespace, service.name, traffic.port, pod_ip=traffic.pod_ip)
+        if destination is None or service is None:  # a Service that is gone has no endpoint either
+            target = Target(*traffic.service, traffic.port, pod_ip=traffic.pod_ip)
             return Dial(source, None, target, PLAINTEXT, UNHEALTHY)
+        port = service.port(traffic.port)
         inside = port.on(destination)
         target = Target(
             service.namespace, service.name, inside, inside in self.catalog.declared(destination), traffic.pod_ip
@@ -229,6 +228,17 @@ class Network:
                 meter.counter("istio_tcp_connections_closed_total", labels).base += number * count.closed
             else:
                 meter.once(labels, number * count.times, float(traffic.lasts))
+
+    def ends(self, dial: Dial) -> tuple[object, ...]:
+        """All that decides where and as what a call of this kind is counted: equal means the same counters."""
+        pods = (dial.source, dial.destination)
+        counting = tuple(self.proxies.get(pod.key) if pod is not None else None for pod in pods)
+        return (dial, counting, self.istiod.clients.config.trust_domain)
+
+    @property
+    def writes(self) -> bool:
+        """Whether proxies write down the calls of each segment."""
+        return self.access is not None and self.access.writes
 
     def logged(self, traffic: Traffic, dial: Dial, pattern: Pattern, part: Part) -> None:
         """Proxies write down what happens in this segment."""

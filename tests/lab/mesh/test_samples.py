@@ -9,6 +9,7 @@ import pytest
 
 from rollout.lab.mesh.samples import EAGER, ScrapeStorage
 from rollout.lab.promql import InstantVector, MemoryStorage, instant
+from rollout.lab.promql.storage import STALE
 
 STEP = 30_000
 NAME = {"__name__": "m", "pod": "p"}
@@ -61,7 +62,7 @@ def test_lazy_samples_answer_as_stored_ones(stretches: list[tuple[int, int]], qu
 
 
 def test_a_long_stretch_is_not_computed_before_it_is_asked_for() -> None:
-    """Only its ends are."""
+    """Not even its ends are."""
     asked: list[int] = []
 
     def curve(times: Sequence[int]) -> list[float]:
@@ -70,9 +71,29 @@ def test_a_long_stretch_is_not_computed_before_it_is_asked_for() -> None:
 
     storage = ScrapeStorage()
     storage.series(NAME).extend(range(STEP, STEP * 10_000, STEP), curve)
-    assert len(asked) == 2
+    assert [] == asked
     instant(storage, "increase(m[1d])", STEP * 9000)
     assert len(asked) < EAGER
+
+
+def test_a_curve_that_goes_on_is_one_stretch_and_answers_as_stored() -> None:
+    """However often it is handed on, also over a gap and after an end."""
+    lazy, stored = ScrapeStorage(), MemoryStorage()
+    series = lazy.series(NAME)
+    for first in [*range(1, 400, 10), *range(501, 600, 10)]:  # a gap of a hundred scrapes
+        grid = range(first * STEP, (first + 10) * STEP, STEP)
+        series.extend(grid, rising)
+        for at in grid:
+            stored.append(NAME, at, rising((at,))[0])
+    series.mark_stale(601 * STEP)
+    stored.append(NAME, 601 * STEP, STALE)
+    series.extend(range(602 * STEP, 604 * STEP, STEP), rising)
+    for step in (602, 603):
+        stored.append(NAME, step * STEP, rising((step * STEP,))[0])
+    assert 4 == len(series.chunks)
+    for text in ("last_over_time(m[12h])", "increase(m[5h])", "count_over_time(m[1h])", "m"):
+        for step in (300, 450, 550, 601, 603):
+            assert instant(stored, text, step * STEP) == instant(lazy, text, step * STEP)
 
 
 def test_a_target_that_is_gone_ends_at_the_next_scrape() -> None:

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from rollout.errors import Outcome, UsageError
+from rollout.lab.durations import duration
 from rollout.lab.lab import Lab, list_scenarios
 from rollout.lab.promql import InstantVector, instant
-from rollout.lab.scenario import SHIPPED, duration, load_scenario
+from rollout.lab.scenario import SHIPPED, load_scenario
 
 NAMES = [name for name, _ in list_scenarios()]
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
@@ -225,14 +226,20 @@ def test_no_key_of_a_scenario_names_a_metric_or_a_verdict() -> None:
     ("change", "said"),
     [
         ({"colour": "blue"}, "unknown key colour"),
-        ({"workloads": [{"name": "a"}]}, "needs namespace"),
-        ({"workloads": [{"name": "a", "namespace": "app", "sidecar": "maybe"}]}, "sidecar is"),
-        ({"traffic": {"t": {"to": "app/a:80", "rate": "5/parsec"}}}, "no rate"),
+        ({"workloads": [{"name": "a"}]}, "workloads[0]: missing key namespace"),
+        (
+            {"workloads": [{"name": "a", "namespace": "app", "sidecar": "maybe"}]},
+            "workloads[0].sidecar: '', native, classic, none or ambient, not 'maybe'",
+        ),
+        (
+            {"traffic": {"t": {"to": "app/a:80", "rate": "5/parsec"}}},
+            "traffic.t.rate: a rate such as 5/s or 12/h, not '5/parsec'",
+        ),
         ({"traffic": {"t": {"from": "moon", "to": "app/a:80"}}}, "from is"),
         ({"events": [{"after_flip": "soon", "stop_caller": "t"}]}, "no duration"),
         ({"events": [{"stop_caller": "t"}]}, "one of after_flip"),
-        ({"expect": {"exit": 0}}, "missing key 'outcome'"),
-        ({"certificates": {"app/a": "ugly"}}, "'ugly' is not a valid Flaw"),
+        ({"expect": {"exit": 0}}, "expect: missing key outcome"),
+        ({"certificates": {"app/a": "ugly"}}, "certificates.app/a: expired, foreign-root or wrong-san, not 'ugly'"),
         ({"certificates": {"a": "expired"}}, "no NAMESPACE/NAME"),
         ({"diagnosis": [{"of": "app", "exit": 0, "says": "x", "colour": "blue"}]}, "diagnosis: unknown key colour"),
         ({"events": [{"before": "1h", "at": "1h", "stop_caller": "t"}]}, "one of after_flip"),
