@@ -11,6 +11,7 @@ from typing import Any
 
 from rollout.checks.registry import checks
 from rollout.cli.assignment import duration
+from rollout.cli.output import tell
 from rollout.cli.proxies import seen
 from rollout.cli.screen import style
 from rollout.cli.synchronization import synchronized
@@ -127,4 +128,4 @@ def _log(args: Any) -> int:
 
 
 def _print(shown: list[str]) -> None:
-    sys.stdout.write("\n".join(shown) + "\n")
+    tell("\n".join(shown) + "\n")

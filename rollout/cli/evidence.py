@@ -13,6 +13,7 @@ import msgspec
 
 from rollout.cli.assignment import duration, strict_spans, targets
 from rollout.cli.history import earlier
+from rollout.cli.output import complain
 from rollout.cli.screen import style
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, RolloutError, UsageError, worst
@@ -122,14 +123,14 @@ def _shown(found: Evidence, p: Ports, bounds: Bounds, read: _Cluster | None) -> 
 
 
 def _print(args: Any, p: Ports, shown: Sequence[Shown]) -> None:
+    screen = p.screen(args)
     if args.output == "json":
-        sys.stdout.write(json.dumps(evidence_json(shown), indent=1) + "\n")
+        screen.data(json.dumps(evidence_json(shown), indent=1) + "\n")
         return
     if args.output == "csv":
-        sys.stderr.write("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
-        sys.stdout.write(evidence_csv(shown))
+        complain("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
+        screen.data(evidence_csv(shown))
         return
-    screen = p.screen(args)
     for number, one in enumerate(shown):
         screen.lines([""] if number else [])
         screen.lines(evidence_lines(one, style(sys.stdout, screen.again)))

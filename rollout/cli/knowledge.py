@@ -14,6 +14,7 @@ import yaml
 from rollout import __version__
 from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
+from rollout.cli.output import tell
 from rollout.cli.roles import binding, role, roles, user
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
@@ -29,7 +30,7 @@ from rollout.world.log_reading import right as access_logs
 
 
 def _print(lines: list[str]) -> int:
-    sys.stdout.write("\n".join(lines) + "\n")
+    tell("\n".join(lines) + "\n")
     return Outcome.DONE.exit_code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from rollout.adapters.kubernetes import KubernetesCluster
 from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.proxies import BYTES, CONTAINER, LINES, PilotAgents
 from rollout.checks.words import many
+from rollout.cli.output import complain
 from rollout.diagnosis.levels import LOGGERS, RAISED, finish, raised
 from rollout.diagnosis.telling import Seen, ask_proxies
 from rollout.errors import RolloutError
@@ -85,5 +85,4 @@ def _all(pods: Iterable[Pod], why: str) -> dict[Ref, str]:
 
 def _say(text: str) -> None:
     """Beside the diagnosis, which may be JSON."""
-    sys.stderr.write(f"rollout: {text}\n")
-    sys.stderr.flush()
+    complain(f"rollout: {text}\n")

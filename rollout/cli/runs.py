@@ -41,7 +41,7 @@ def status(args: Any) -> int:
     with ports(args) as p:
         runs, damaged = _asked_for(args, p)
         if args.output == "json":
-            sys.stdout.write(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
+            p.screen(args).data(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
         else:
             screen = p.screen(args)
             idle = frozenset(run.id for run in runs if _unattended(p, run))

@@ -7,13 +7,13 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TextIO
 
 import msgspec
 
 from rollout.cli.live import Live
+from rollout.cli.output import GOES_ON, unheard
 from rollout.judge.signals import SILENCE
 from rollout.record.events import Ended, Fact, Note, Noted, Ticked
 from rollout.record.run import Run
@@ -135,13 +135,7 @@ class Screen:
         """A reader that left, a full disk: the run must not end with it, least of all between a flip and its watch."""
         if stream is self._stream:
             self._mute, self._live = True, None
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        with suppress(OSError, ValueError):  # what is still buffered must not fail at the end of the process
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"rollout: the output cannot be written ({error.strerror or error}); the work goes on\n")
-            sys.stderr.flush()
+        unheard(error, stream, more=GOES_ON)
 
     def close(self) -> None:
         """Leave nothing behind but the lines that stay."""
