@@ -13,6 +13,7 @@ import msgspec
 
 from rollout.cli.assignment import duration, strict_spans, targets
 from rollout.cli.history import earlier
+from rollout.cli.matchers import understood
 from rollout.cli.output import complain
 from rollout.cli.screen import style
 from rollout.cli.wiring import Ports, ports
@@ -75,7 +76,9 @@ def _evidence(args: Any, p: Ports, look_back: timedelta) -> list[Evidence]:
         RolloutError: of one of them nothing can be read.
     """
     reads = {}
-    for name in targets(p.cluster, args):
+    names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
+    for name in names:
         holes = strict_spans(earlier(p.journal, name, args.state_namespace or name), p.clock.now())
         reads[name] = Traffic(name, look_back.total_seconds(), args.metrics_match, holes, periods=True)
     answers = collect(reads.values(), p.cluster, p.metrics, p.analyzer, World(), p.clock.now())
@@ -133,4 +136,4 @@ def _print(args: Any, p: Ports, shown: Sequence[Shown]) -> None:
         return
     for number, one in enumerate(shown):
         screen.lines([""] if number else [])
-        screen.lines(evidence_lines(one, style(sys.stdout, screen.again)))
+        screen.lines(evidence_lines(one, style(sys.stdout, screen.again), whole=not sys.stdout.isatty()))

@@ -11,6 +11,7 @@ from rollout.adapters.manifests import Manifests
 from rollout.adapters.mirror import state_folder
 from rollout.cli.assignment import playbook, spec, targets, terminal
 from rollout.cli.history import earlier_of, unfinished
+from rollout.cli.matchers import understood
 from rollout.cli.output import tell
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
@@ -50,6 +51,7 @@ def migrate(args: Any) -> int:
 def migrated(args: Any, p: Ports) -> int:
     """The same on ports that exist."""
     names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
     book = playbook(args.playbook, args.extra_vars, names)
     screen = p.screen(args)
     screen.named = len(names) > 1
@@ -219,6 +221,7 @@ def planned_on(args: Any, p: Ports) -> int:
     from rollout.adapters.memory import MemoryJournal
 
     names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
     book = playbook(args.playbook, args.extra_vars, names)
     quiet, journal = p.screen(args, quiet=True), MemoryJournal()
     io = IO(

@@ -25,6 +25,8 @@ from rollout.report.layout import Style, followed, wrap
 HEARTBEAT = timedelta(minutes=1)
 NOTHING_NEW = timedelta(minutes=5)
 _WIDEST = 100
+#: Columns of a table that no terminal shows.
+_PIPE = 10_000
 #: What Python itself puts into LC_CTYPE where LANG is C (PEP 538).
 _COERCED = "C.UTF-8"
 #: A longer namespace moves what stands behind it, and no other line.
@@ -36,6 +38,12 @@ def style(stream: TextIO, again: Again | None = None) -> Style:
     """How lines are set on this stream: its width (80 where it has none), colour, and what it can encode."""
     columns = min(_WIDEST, shutil.get_terminal_size((80, 24)).columns) if stream.isatty() else 80
     return Style(width=columns, color=colour(stream), ascii=plain(stream), again=again or Again())
+
+
+def whole(stream: TextIO, again: Again | None = None) -> Style:
+    """The same for a table, which only a terminal has to cut or to fold: what reads a pipe needs each row's whole."""
+    made = style(stream, again)
+    return made if stream.isatty() else msgspec.structs.replace(made, width=_PIPE)
 
 
 def plain(stream: TextIO) -> bool:
