@@ -171,6 +171,10 @@ class Refusing:
         """Not asked."""
         raise AssertionError(promql)
 
+    def past(self) -> "Refusing":
+        """Not asked."""
+        raise AssertionError
+
     def now(self) -> datetime:
         """Not asked."""
         raise AssertionError
