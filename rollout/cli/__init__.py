@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rollout.cli.output import complain, flushed, opened, tell
 from rollout.cli.parser import Wrong, parser, together
 from rollout.errors import Outcome, RolloutError
 
@@ -19,7 +20,15 @@ _JSON = re.compile(r"(?:^| )(?:-o[ =]?|--output[ =])json(?: |$)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit status; never a traceback on the screen."""
+    """Run one command and give its exit status; never a traceback on the screen, whoever reads it."""
+    opened()
+    try:
+        return _done(argv)
+    finally:
+        flushed()
+
+
+def _done(argv: Sequence[str] | None) -> int:
     try:
         args = parser().parse_args(argv)
     except Wrong as wrong:
@@ -32,14 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = getattr(command, args.function)(args)
     except RolloutError as error:
         first, *rest = error.lines()
-        sys.stderr.write("\n".join(_wrapped([f"rollout: {first}", *rest], args)) + "\n")
+        complain("\n".join(_wrapped([f"rollout: {first}", *rest], args)) + "\n")
         if getattr(args, "output", "") == "json":
             _print_json(error, args)
         return error.outcome.exit_code
     except KeyboardInterrupt:
-        return Outcome.INTERRUPTED.exit_code
-    except BrokenPipeError:  # of a command that only tells; whoever reads its code must not take it for a yes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Outcome.INTERRUPTED.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence and a file instead of a traceback
         code = _bug(error)
@@ -56,7 +62,7 @@ def _print_json(error: RolloutError, args: Any) -> None:
     from rollout.report.json import error_json
 
     document = error_json(error, again(args) if args is not None else None)
-    sys.stdout.write(json.dumps(document, indent=1) + "\n")
+    tell(json.dumps(document, indent=1) + "\n")
 
 
 def _wrapped(lines: list[str], args: Any) -> list[str]:
@@ -78,5 +84,5 @@ def _bug(error: Exception) -> int:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"debug-{os.getpid()}.txt"
     path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    sys.stderr.write(f"rollout: unexpected error: {type(error).__name__}: {error}\n    details {path}\n")
+    complain(f"rollout: unexpected error: {type(error).__name__}: {error}\n    details {path}\n")
     return Outcome.BUG.exit_code

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -99,6 +100,8 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     """The namespaces that names, globs and the selector mean, in the order given."""
     if not (args.namespaces or args.selector or args.all_namespaces):
         raise UsageError("no namespace is named", next=f"rollout {args.command} NAMESPACE, or -l SELECTOR")
+    if args.command != "job":  # whose manifests may make it
+        kept_in(cluster, args)
     try:
         known = cluster.list(Namespace, selector=args.selector)
     except Rejected as error:
@@ -108,7 +111,7 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
     for pattern in args.namespaces:
         found = fnmatch.filter(names, pattern)
         if not found:
-            raise _unknown(args, pattern, known)
+            raise _unselected(cluster, args, pattern) or _unknown(args, pattern, known)
         chosen += sorted(found)
     if not args.namespaces:
         chosen = sorted(ns.name for ns in known if args.selector or _meshed(ns))
@@ -120,6 +123,43 @@ def targets(cluster: Cluster, args: Any) -> list[str]:
         raise UsageError("no namespace matches", where=f"-l {args.selector}" if args.selector else "--all-namespaces",
                          next="kubectl get namespaces --show-labels")  # fmt: skip
     return list(dict.fromkeys(chosen))
+
+
+def kept_in(cluster: Cluster, args: Any) -> None:
+    """Where the record is to be kept is there: a run finds out only when it begins to write.
+
+    Raises:
+        UsageError: no such namespace.
+    """
+    place = args.state_namespace
+    if not place:
+        return
+    names = [ns.name for ns in cluster.list(Namespace)]
+    if place in names:
+        return
+    near = next(iter(difflib.get_close_matches(place, names, n=1)), "")
+    better = f"rollout {args.command} {targeted(args)} --state-namespace={near}"
+    raise UsageError(f"there is no namespace {place!r}" + (f"; did you mean {near}?" if near else ""),
+                     where="--state-namespace",
+                     next=better if near else f"kubectl create namespace {place}")  # fmt: skip
+
+
+def targeted(args: Any) -> str:
+    """The targets of a command as they were given, for one that follows it."""
+    labels = f"--selector={shlex.quote(args.selector)}" if args.selector else ""
+    everything = "--all-namespaces" if args.all_namespaces else ""
+    return " ".join(part for part in (*args.namespaces, labels, everything) if part)
+
+
+def _unselected(cluster: Cluster, args: Any, pattern: str) -> UsageError | None:
+    """It is there, and the labels leave it out."""
+    if not args.selector:
+        return None
+    found = fnmatch.filter([ns.name for ns in cluster.list(Namespace)], pattern)
+    if not found:
+        return None
+    problem = f"{found[0]} has no labels that match" if len(found) == 1 else f"none of {', '.join(found[:8])} matches"
+    return UsageError(f"{problem} {args.selector!r}", where="-l", next=f"rollout {args.command} {' '.join(found)}")
 
 
 def _unknown(args: Any, pattern: str, known: Sequence[Namespace]) -> UsageError:
@@ -176,7 +216,7 @@ def spec(
         require_guard=book.require_guard or args.require_guard,
         on_stop=OnStop(args.on_stop),
         max_duration=duration(args.max_duration, "--max-duration") if args.max_duration else None,
-        permissive_since=past(moment(since, "--permissive-since"), now, "--permissive-since") if since else None,
+        permissive_since=moment(since, now, "--permissive-since", _written(namespace)) if since else None,
         permissive_reason=_reason(args, "--permissive-since") if since else "",
         mesh=mesh,
         enforced_before=bool(earlier) and earlier[-1].state is State.ENFORCED,
@@ -216,7 +256,8 @@ def _waivers(args: Any) -> tuple[Waiver, ...]:
     for text in args.waive:
         check, sign, obj = text.partition("=")
         if not sign or not obj:
-            raise UsageError(f"{text!r} is no waiver", limit="--waive CHECK=OBJECT", where="--waive")
+            raise UsageError(f"{text!r} is no waiver", limit="--waive CHECK=OBJECT", where="--waive",
+                             next="rollout checks list")  # fmt: skip
         if check not in {c.meta.id for c in checks()}:
             near = difflib.get_close_matches(check, [c.meta.id for c in checks()], n=1)
             raise UsageError(f"there is no check {check!r}", where="--waive",
@@ -240,26 +281,34 @@ def _fixed(args: Any, now: datetime) -> tuple[Fixed, ...]:
     for text in args.fixed:
         edge, sign, at = text.rpartition("@")
         if not sign:
-            raise UsageError(f"{text!r} has no '@'", limit="--fixed 'EDGE@TIME'", where="--fixed")
-        made.append(Fixed(edge=edge, at=past(moment(at, "--fixed"), now, "--fixed"), reason=_reason(args, "--fixed")))
+            raise UsageError(f"{text!r} has no '@'", limit="--fixed 'EDGE@TIME'", where="--fixed",
+                             next=f"rollout evidence {targeted(args)}")  # fmt: skip
+        repaired = moment(at, now, "--fixed", f"rollout evidence {targeted(args)}")
+        made.append(Fixed(edge=edge, at=repaired, reason=_reason(args, "--fixed")))
     return tuple(made)
 
 
-def moment(text: str, flag: str) -> datetime:
-    """An ISO date or time; without a zone, UTC."""
+def _written(namespace: str) -> str:
+    """Where a policy's mode says since when it stands."""
+    return f"kubectl get peerauthentications -n {namespace} -o yaml --show-managed-fields"
+
+
+def moment(text: str, now: datetime, flag: str, source: str) -> datetime:
+    """An ISO date or time that has happened already; without a zone, UTC.
+
+    Raises:
+        UsageError: it is none, or nobody can know it yet; `source` is the command that shows the right one.
+    """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no date", limit="2026-03-02 or 2026-03-02T10:00Z", where=flag) from None
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-
-
-def past(at: datetime, now: datetime, flag: str) -> datetime:
-    """What has happened already: nobody knows what is to come."""
-    if at > now:
         raise UsageError(
-            f"{at:%Y-%m-%d %H:%M} UTC is to come", limit=f"before now, {now:%Y-%m-%d %H:%M} UTC", where=flag
-        )
+            f"{text!r} is no date", limit="2026-03-02 or 2026-03-02T10:00Z", where=flag, next=source
+        ) from None
+    at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    if at > now:
+        until = f"before now, {now:%Y-%m-%d %H:%M} UTC"
+        raise UsageError(f"{at:%Y-%m-%d %H:%M} UTC is to come", limit=until, where=flag, next=source)
     return at
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rollout.adapters.mirror import state_folder
 from rollout.cli.migrate import migrated, planned_on
+from rollout.cli.output import complain, tell
 from rollout.cli.parser import parser
 from rollout.cli.screen import style
 from rollout.cli.wiring import connected
@@ -37,17 +38,16 @@ def demo(args: Any) -> int:
     with Lab.start(REGRESSES[0]) as lab:
         _act(3, "a namespace that regresses after the flip", f"rollout migrate {REGRESSES[1]} --yes")
         wanted.append((_run(lab, REGRESSES[0], ["migrate", REGRESSES[1], "--yes"]), Outcome.ROLLED_BACK))
-    sys.stdout.write(f"\nThe records lie in {state_folder()}, one folder a run.\n")
+    tell(f"\nThe records lie in {state_folder()}, one folder a run.\n")
     surprises = [(code, end) for code, end in wanted if code != end.exit_code]
     for code, end in surprises:
-        sys.stderr.write(f"rollout: an act ended with exit {code} instead of {end.exit_code} ({end.label})\n")
+        complain(f"rollout: an act ended with exit {code} instead of {end.exit_code} ({end.label})\n")
     return Outcome.BUG.exit_code if surprises else Outcome.DONE.exit_code
 
 
 def _act(number: int, title: str, command: str) -> None:
     rule = style(sys.stdout).clean_cell("─" * 72)
-    sys.stdout.write(f"\n{rule}\nAct {number}: {title}\n$ {command}\n")
-    sys.stdout.flush()
+    tell(f"\n{rule}\nAct {number}: {title}\n$ {command}\n")
 
 
 def _run(lab: Any, scenario: str, argv: list[str]) -> int:
@@ -56,5 +56,5 @@ def _run(lab: Any, scenario: str, argv: list[str]) -> int:
     with ExitStack() as stack:
         p = connected(args, lab, stack)
         code = planned_on(args, p) if args.command == "plan" else migrated(args, p)
-    sys.stdout.write(f"(exit {code})\n")
+    tell(f"(exit {code})\n")
     return code

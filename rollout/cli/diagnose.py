@@ -11,6 +11,7 @@ from typing import Any
 
 from rollout.checks.registry import checks
 from rollout.cli.assignment import duration
+from rollout.cli.output import tell
 from rollout.cli.probe import Wanted, planned, sweep, wanted
 from rollout.cli.proxies import seen
 from rollout.cli.screen import style
@@ -153,4 +154,4 @@ def _log(args: Any) -> int:
 
 
 def _print(shown: list[str]) -> None:
-    sys.stdout.write("\n".join(shown) + "\n")
+    tell("\n".join(shown) + "\n")

@@ -13,7 +13,9 @@ import msgspec
 
 from rollout.cli.assignment import duration, strict_spans, targets
 from rollout.cli.history import earlier
+from rollout.cli.matchers import understood
 from rollout.cli.migrate import asked, looked
+from rollout.cli.output import complain
 from rollout.cli.screen import Screen, style
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, RolloutError, UsageError, worst
@@ -76,7 +78,9 @@ def _evidence(args: Any, p: Ports, look_back: timedelta, screen: Screen) -> list
         RolloutError: of one of them nothing can be read.
     """
     reads = {}
-    for name in targets(p.cluster, args):
+    names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
+    for name in names:
         holes = strict_spans(earlier(p.journal, name, args.state_namespace or name), p.clock.now())
         reads[name] = Traffic(name, look_back.total_seconds(), args.metrics_match, holes, periods=True)
     now = p.clock.now()
@@ -126,13 +130,13 @@ def _shown(found: Evidence, p: Ports, bounds: Bounds, read: _Cluster | None) -> 
 
 def _print(args: Any, screen: Screen, shown: Sequence[Shown]) -> None:
     if args.output == "json":
-        sys.stdout.write(json.dumps({**evidence_json(shown), **looked(screen)}, indent=1) + "\n")
+        screen.data(json.dumps({**evidence_json(shown), **looked(screen)}, indent=1) + "\n")
         return
     if args.output == "csv":
-        sys.stderr.write("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
-        sys.stdout.write(evidence_csv(shown))
+        complain("".join(f"{line}\n" for one in shown for line in head(one.evidence, style(sys.stderr))))
+        screen.data(evidence_csv(shown))
         return
     for number, one in enumerate(shown):
         screen.lines([""] if number else [])
-        screen.lines(evidence_lines(one, style(sys.stdout, screen.again)))
+        screen.lines(evidence_lines(one, style(sys.stdout, screen.again), whole=not sys.stdout.isatty()))
     screen.lines(asked(screen, screen.style))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rollout.cli.output import complain
 from rollout.errors import ClusterError, UsageError
 from rollout.model.kubernetes import Service
 from rollout.ports import Cluster
@@ -78,6 +79,5 @@ def _asked(seen: Sequence[Store]) -> Store | None:
 
 
 def _answer(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
+    complain(question)
     return sys.stdin.readline().strip()

@@ -12,6 +12,7 @@ import msgspec
 
 from rollout.adapters.following import Follower
 from rollout.adapters.proxies import CONTAINER
+from rollout.cli.output import complain
 from rollout.cli.screen import style
 from rollout.diagnosis.patterns import Recogniser
 from rollout.errors import RolloutError
@@ -98,5 +99,4 @@ class Listening:
         width = style(sys.stderr).width
         if sys.stderr.isatty() and len(text) > width:
             text = f"{text[: width - 1]}{'~' if style(sys.stderr).ascii else '…'}"
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        complain(f"{text}\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from rollout.cli.applying import apply
 from rollout.cli.assignment import playbook, spec, targets
 from rollout.cli.manifests import BOOK, SECRETS, Place, Runner, manifests
 from rollout.cli.migrate import confirm
+from rollout.cli.output import tell
 from rollout.cli.wiring import ports
 from rollout.errors import Outcome, UsageError
 from rollout.model.istio import MeshConfig
@@ -57,7 +57,7 @@ def job(args: Any) -> int:
         lines = apply(p.cluster, manifests(wanted))
     lines.append(f"Next: kubectl -n {wanted.home} logs -f job/{wanted.name}, or rollout status")
     lines.append(f"When it has ended: kubectl -n {wanted.home} delete cronjob {wanted.name}-resume")
-    sys.stdout.write("\n".join(lines) + "\n")
+    tell("\n".join(lines) + "\n")
     return Outcome.DONE.exit_code
 
 
@@ -79,7 +79,7 @@ def _printed(args: Any, documents: list[dict[str, Any]]) -> int:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}, indent=1)
     else:
         text = yaml.dump_all(documents, Dumper=_Readable, sort_keys=False).rstrip()
-    sys.stdout.write(text + "\n")
+    tell(text + "\n")
     return Outcome.DONE.exit_code
 
 

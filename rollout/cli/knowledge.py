@@ -14,8 +14,9 @@ import yaml
 from rollout import __version__
 from rollout.checks.registry import checks as all_checks
 from rollout.cli.assignment import playbook as load_playbook
+from rollout.cli.output import tell
 from rollout.cli.roles import binding, role, roles, user
-from rollout.cli.screen import style
+from rollout.cli.screen import style, whole
 from rollout.diagnosis.probing import rights as to_probe
 from rollout.errors import Outcome, UsageError
 from rollout.judge.signals import SIGNALS
@@ -23,14 +24,15 @@ from rollout.model.kubernetes import Namespace, Pod, Service
 from rollout.playbook.loader import shipped
 from rollout.ports import Right
 from rollout.report import explain as explained
-from rollout.report.tables import exit_codes
+from rollout.report.layout import count
+from rollout.report.tables import exit_codes, listed
 from rollout.report.versions import made_for
 from rollout.world.certificates import rights as to_ask
 from rollout.world.log_reading import right as access_logs
 
 
 def _print(lines: list[str]) -> int:
-    sys.stdout.write("\n".join(lines) + "\n")
+    tell("\n".join(lines) + "\n")
     return Outcome.DONE.exit_code
 
 
@@ -56,9 +58,10 @@ def explain(args: Any) -> int:
 
 def checks(args: Any) -> int:  # noqa: ARG001
     """The checks and the watch's signals."""
-    rows = [f"{c.meta.id:<22} {c.meta.state:<11} {c.meta.title}" for c in all_checks()]
-    rows += [f"{name:<22} {'watching':<11} {about.title}" for name, about in SIGNALS.items()]
-    return _print([f"{'ID':<22} {'STATE':<11} TRUE WHEN IT PASSES", *rows])
+    rows = [("ID", "STATE", "TRUE WHEN IT PASSES")]
+    rows += [(c.meta.id, str(c.meta.state), c.meta.title) for c in all_checks()]
+    rows += [(name, "watching", about.title) for name, about in SIGNALS.items()]
+    return _print(listed(rows, whole(sys.stdout)))
 
 
 def playbook(args: Any) -> int:
@@ -69,7 +72,10 @@ def playbook(args: Any) -> int:
     if args.action == "show":
         return _print([path.read_text(encoding="utf-8").rstrip()])
     book = load_playbook(str(path), args.extra_vars, ["namespace"], now=datetime.now(UTC))
-    summary = f"{path.name}: {len(book.tasks)} tasks, sha {book.sha[:6]}; no errors"
+    written = sum(task.line > 0 for task in book.tasks)
+    implicit = len(book.tasks) - written
+    tasks = count(written, "task") + (f", and {implicit} implicit" if implicit else "")
+    summary = f"{path.name}: {tasks}, sha {book.sha[:6]}; no errors"
     return _print([*(f"warning: {text}" for text in book.warnings), summary])
 
 
@@ -96,9 +102,7 @@ def lab(args: Any) -> int:  # noqa: ARG001
     from rollout.lab.scenario import SHIPPED
 
     rows = [(name, _target(SHIPPED / f"{name}.yaml"), title) for name, title in list_scenarios()]
-    rows.insert(0, ("SCENARIO", "TARGET", "TITLE"))
-    wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
-    return _print([f"{name:<{wide}} {target:<{wider}} {title}" for name, target, title in rows])
+    return _print(listed([("SCENARIO", "TARGET", "TITLE"), *rows], whole(sys.stdout)))
 
 
 def _target(path: Path) -> str:

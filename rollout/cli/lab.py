@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from rollout.cli import knowledge
+from rollout.cli.output import tell
 from rollout.cli.screen import style
 from rollout.errors import Outcome, UsageError
 
@@ -41,8 +42,7 @@ def _up(args: Any) -> int:
         with Lab.start(scenario, start=present, port=args.port, prometheus=args.prometheus, api=args.api) as running:
             path.write_text(running.kubeconfig, encoding="utf-8")
             painted = style(sys.stdout)
-            sys.stdout.write("\n".join(painted.clean_cell(line) for line in _lines(running, path)) + "\n")
-            sys.stdout.flush()
+            tell("\n".join(painted.clean_cell(line) for line in _lines(running, path)) + "\n")
             stop.wait()
     return Outcome.DONE.exit_code
 

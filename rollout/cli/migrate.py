@@ -11,6 +11,8 @@ from rollout.adapters.manifests import Manifests
 from rollout.adapters.mirror import state_folder
 from rollout.cli.assignment import playbook, spec, targets, terminal
 from rollout.cli.history import earlier_of, unfinished
+from rollout.cli.matchers import understood
+from rollout.cli.output import tell
 from rollout.cli.screen import Screen
 from rollout.cli.wiring import Ports, ports
 from rollout.errors import Outcome, UsageError, worst
@@ -50,6 +52,7 @@ def migrate(args: Any) -> int:
 def migrated(args: Any, p: Ports) -> int:
     """The same on ports that exist."""
     names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
     book = playbook(args.playbook, args.extra_vars, names)
     screen = p.screen(args)
     screen.named = len(names) > 1
@@ -175,7 +178,8 @@ def confirm(args: Any, names: list[str]) -> None:
         UsageError: not confirmed; nothing was changed.
     """
     if args.confirm is not None and [args.confirm] != names:
-        raise UsageError(f"--confirm names {args.confirm!r}, the targets are {', '.join(names)}", where="--confirm")
+        raise UsageError(f"--confirm names {args.confirm!r}, the targets are {', '.join(names)}", where="--confirm",
+                         next=f"rollout plan {names[0]}")  # fmt: skip
     if args.yes or args.confirm is not None:
         return
     if not terminal():
@@ -183,8 +187,7 @@ def confirm(args: Any, names: list[str]) -> None:
                          next="--yes, or --confirm NAMESPACE")  # fmt: skip
     wanted = names[0] if len(names) == 1 else f"{len(names)} namespaces"
     subject = names[0] if len(names) == 1 else ", ".join(names)
-    sys.stdout.write(f"{subject} will refuse plaintext. Type {wanted!r} to go on: ")
-    sys.stdout.flush()
+    tell(f"{subject} will refuse plaintext. Type {wanted!r} to go on: ")
     if sys.stdin.readline().strip() != wanted:
         raise UsageError("not confirmed; nothing was changed", next=f"rollout plan {names[0]}")
 
@@ -221,6 +224,7 @@ def planned_on(args: Any, p: Ports) -> int:
     from rollout.adapters.memory import MemoryJournal
 
     names = targets(p.cluster, args)
+    understood(args, names, p.metrics, p.clock.now())
     book = playbook(args.playbook, args.extra_vars, names)
     quiet, journal = p.screen(args, quiet=True), MemoryJournal()
     io = IO(
@@ -235,11 +239,11 @@ def planned_on(args: Any, p: Ports) -> int:
     runs = planned(begun, io)
     end = worst([run.result for run in runs if run.result])
     if getattr(args, "suggest_exemptions", False):
-        sys.stdout.write("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))
+        quiet.data("".join(f"{line}\n" for line in suggested(runs, p.clock.now())))
         return end.exit_code
     if args.output == "json":
         made = [plan_json(run, quiet.again) for run in runs]
-        sys.stdout.write(json.dumps({"format_version": "1", "plans": made, **looked(quiet)}, indent=1) + "\n")
+        quiet.data(json.dumps({"format_version": "1", "plans": made, **looked(quiet)}, indent=1) + "\n")
         return end.exit_code
     screen = p.screen(args)
     screen.lines(_headed(runs[0].spec, "plan", names, screen, p))

@@ -8,6 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from rollout import __version__
+from rollout.cli.output import complain, tell
 from rollout.errors import UsageError
 
 _NAME = "rollout"
@@ -32,6 +33,11 @@ class Wrong(SystemExit):
 
 
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Argparse's own keeps still when the help cannot be written."""
+        if message:
+            (tell if file is sys.stdout else complain)(message)
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """What a command does not know is answered with that command's help, not with the whole tool's."""
         found, unknown = self.parse_known_args(args, namespace)

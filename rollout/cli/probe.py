@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from rollout import __version__
 from rollout.checks.words import many
 from rollout.cli.assignment import terminal
+from rollout.cli.output import complain
 from rollout.cli.proxies import say, unless_stopped
 from rollout.diagnosis import policy
 from rollout.diagnosis.calling import TAKEN, Call, Ended, call
@@ -181,7 +182,6 @@ def _agreed(what: str, how: Wanted) -> None:
     say(what)
     if how.yes:
         return
-    sys.stderr.write("Type 'yes' to go on: ")
-    sys.stderr.flush()
+    complain("Type 'yes' to go on: ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise UsageError("not confirmed; nothing was made and nothing was called", next="without --probe")

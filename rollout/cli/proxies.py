@@ -15,6 +15,7 @@ from rollout.adapters.levels import LevelsOnDisk
 from rollout.adapters.proxies import PilotAgents
 from rollout.checks.words import many
 from rollout.cli.following import Listening
+from rollout.cli.output import complain
 from rollout.cli.screen import style
 from rollout.diagnosis.levels import LOGGERS, RAISED, finish, raised
 from rollout.diagnosis.telling import Seen, ask_proxies
@@ -125,5 +126,4 @@ def unless_stopped(p: Ports, work: Callable[[], T]) -> T | None:
 def say(text: str) -> None:
     """Beside the diagnosis, which may be JSON; a log gets one line."""
     lines = wrap(f"rollout: {text}", style(sys.stderr), rest="  ") if sys.stderr.isatty() else [f"rollout: {text}"]
-    sys.stderr.write("".join(f"{line}\n" for line in lines))
-    sys.stderr.flush()
+    complain("".join(f"{line}\n" for line in lines))

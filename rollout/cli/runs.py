@@ -16,6 +16,7 @@ from rollout.cli.again import again
 from rollout.cli.history import Damaged, find, is_named, newest, readable_runs, searched
 from rollout.cli.migrate import io_of, report, warned
 from rollout.cli.present import Present, answering, look, not_ours, to_take_back
+from rollout.cli.screen import whole
 from rollout.cli.wiring import Ports, me, ports
 from rollout.errors import ClusterError, NotFound, NotOurs, Outcome, RecordError, RolloutError, UsageError, worst
 from rollout.lifecycle.loop import drive
@@ -23,13 +24,10 @@ from rollout.record.events import Requested, RequestKind, Resumed
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.report.json import batch_json
-from rollout.report.layout import Style
 from rollout.report.status import status as table
 from rollout.report.text import problem
 from rollout.stages.orphans import left_alone
 
-#: Columns of a table that no terminal shows.
-_PIPE = 10_000
 #: Between two looks at a lease that somebody else holds.
 _POLL = timedelta(seconds=5)
 #: Between two lines that say so.
@@ -41,12 +39,12 @@ def status(args: Any) -> int:
     with ports(args) as p:
         runs, damaged = _asked_for(args, p)
         if args.output == "json":
-            sys.stdout.write(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
+            p.screen(args).data(json.dumps(batch_json(runs, again(args)), indent=1) + "\n")
         else:
             screen = p.screen(args)
             idle = frozenset(run.id for run in runs if _unattended(p, run))
             lost = [(one.namespace, one.run) for one in damaged if one.run]
-            screen.lines(table(runs, p.clock.now(), _whole(screen.style), unattended=idle, damaged=lost))
+            screen.lines(table(runs, p.clock.now(), whole(sys.stdout, screen.again), unattended=idle, damaged=lost))
         for one in damaged:
             p.screen(args).lines(problem(one.error.lines(), p.screen(args).style))
     return worst([one.error.outcome for one in damaged]).exit_code
@@ -74,11 +72,6 @@ def _unattended(p: Ports, run: Run) -> bool:
     except ClusterError:
         return False
     return holder is None or holder[0] != run.id
-
-
-def _whole(style: Style) -> Style:
-    """Names are cut for eyes only: what reads a pipe needs the whole of a run's id."""
-    return style if sys.stdout.isatty() else msgspec.structs.replace(style, width=_PIPE)
 
 
 def resume(args: Any) -> int:

@@ -7,7 +7,6 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TextIO
 
@@ -15,6 +14,7 @@ import msgspec
 
 from rollout.cli.live import Live
 from rollout.cli.looking import Looking
+from rollout.cli.output import GOES_ON, complain, unheard
 from rollout.judge.signals import SILENCE
 from rollout.record.events import Ended, Fact, Note, Noted, Ticked
 from rollout.record.run import Run
@@ -26,6 +26,8 @@ from rollout.report.layout import Style, followed, wrap
 HEARTBEAT = timedelta(minutes=1)
 NOTHING_NEW = timedelta(minutes=5)
 _WIDEST = 100
+#: Columns of a table that no terminal shows.
+_PIPE = 10_000
 #: What Python itself puts into LC_CTYPE where LANG is C (PEP 538).
 _COERCED = "C.UTF-8"
 #: A longer namespace moves what stands behind it, and no other line.
@@ -37,6 +39,12 @@ def style(stream: TextIO, again: Again | None = None) -> Style:
     """How lines are set on this stream: its width (80 where it has none), colour, and what it can encode."""
     columns = min(_WIDEST, shutil.get_terminal_size((80, 24)).columns) if stream.isatty() else 80
     return Style(width=columns, color=colour(stream), ascii=plain(stream), again=again or Again())
+
+
+def whole(stream: TextIO, again: Again | None = None) -> Style:
+    """The same for a table, which only a terminal has to cut or to fold: what reads a pipe needs each row's whole."""
+    made = style(stream, again)
+    return made if stream.isatty() else msgspec.structs.replace(made, width=_PIPE)
 
 
 def plain(stream: TextIO) -> bool:
@@ -118,9 +126,7 @@ class Screen:
         if self._live is not None:
             self.lines(wrap(sentence, self.style, rest="  "))
             return
-        with suppress(OSError, ValueError):
-            sys.stderr.write("".join(f"{line}\n" for line in wrap(sentence, style(sys.stderr), rest="  ")))
-            sys.stderr.flush()
+        complain("".join(f"{line}\n" for line in wrap(sentence, style(sys.stderr), rest="  ")))
 
     def lines(self, lines: Iterable[str]) -> None:
         """Print lines that stay."""
@@ -148,13 +154,7 @@ class Screen:
         """A reader that left, a full disk: the run must not end with it, least of all between a flip and its watch."""
         if stream is self._stream:
             self._mute, self._live = True, None
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        with suppress(OSError, ValueError):  # what is still buffered must not fail at the end of the process
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"rollout: the output cannot be written ({error.strerror or error}); the work goes on\n")
-            sys.stderr.flush()
+        unheard(error, stream, more=GOES_ON)
 
     def close(self) -> None:
         """Leave nothing behind but the lines that stay."""

@@ -29,6 +29,7 @@ from rollout.adapters.signals import Interrupted, Stopper
 from rollout.cli.again import again
 from rollout.cli.finding import found_or_asked, hint
 from rollout.cli.metrics import NamedMetrics
+from rollout.cli.output import complain
 from rollout.cli.proxies import istioctl_argv, pilot_agents, undo_left
 from rollout.cli.screen import Screen
 from rollout.errors import ClusterError, NotFound, UsageError
@@ -158,7 +159,7 @@ def _lab(scenario: str) -> Iterator[Any]:
             yield lab
         finally:
             for line in lab.outside.failed:
-                sys.stderr.write(f"lab: an event of {lab.scenario.name} failed: {line}\n")
+                complain(f"lab: an event of {lab.scenario.name} failed: {line}\n")
 
 
 def connected(args: Any, lab: Any, stack: ExitStack) -> Ports:

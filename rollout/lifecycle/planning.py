@@ -19,6 +19,7 @@ from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.context import FRESH, deciding, flip_change, refusal, relaxation
 from rollout.stages.decide import decide
+from rollout.stages.following import following
 from rollout.stages.gate import UNPROVEN
 from rollout.stages.step import End, Flip, Learn, Move, Step, Wait, Write
 from rollout.stages.step import Read as Lacking
@@ -191,9 +192,15 @@ def _finish(run: Run, blocks: list[Outcome]) -> End:
     if not blocks:
         return End(Outcome.WOULD_PASS, "nothing stands in the way", f"rollout migrate {name}")
     ids = [r.check for r in run.checks if r.blocks]
-    following = f"rollout explain {ids[0]}" if ids else f"rollout plan {name}"
-    reasons = "; ".join(dict.fromkeys(why for text in run.blocked for why in text.split(", ")))
-    return End(worst(blocks), f"{name} would not be flipped: {reasons}", following)
+    onward = f"rollout explain {ids[0]}" if ids else following(run)
+    reasons = "; ".join(dict.fromkeys(why for text in run.blocked for why in _parts(text, run)))
+    return End(worst(blocks), f"{name} would not be flipped: {reasons}", onward)
+
+
+def _parts(why: str, run: Run) -> list[str]:
+    """The checks that a block names, one by one, because two states may name the same; a sentence stays as it is."""
+    names = why.split(", ")
+    return names if {r.check for r in run.checks}.issuperset(names) else [why]
 
 
 def estimate(run: Run) -> timedelta:

@@ -8,7 +8,7 @@ import msgspec
 
 _COMMAND = re.compile(
     r"\brollout (?P<verb>plan|migrate|evidence|status|resume|rollback|approve|hold|stop)\b"
-    r"(?P<target> (?!-)[\w.*-]*[\w*])?(?P<flags>(?: --[a-z][\w-]*)*)"
+    r"(?P<target>(?: (?!-)[\w.*-]*[\w*])*)(?P<flags>(?: --[a-z][\w-]*(?:=(?:'[^']*'|[^\s,]|,(?=\S))*)?)*)"
 )
 _ASSIGNED = ("plan", "migrate")
 #: It reads metrics as they do, and takes these of their flags.
@@ -33,17 +33,24 @@ class Again(msgspec.Struct, frozen=True):
     ephemeral: bool = False
 
     def command(self, text: str) -> str:
-        """The text with these flags in each of its commands; what is no command of ours stays as it is."""
+        """The text with these flags in each of its commands; what is no command of ours stays as it is.
+
+        A flag that the command has already (`--max-duration=55m`) takes the place of the one that was given; one
+        without a value (`--metrics-match=`) takes it away.
+        """
         parts = (_COMMAND.sub(self._repeated, part) for part in text.split(", or "))
         return ", or ".join(dict.fromkeys(parts))
 
     def _repeated(self, found: re.Match[str]) -> str:
-        verb, target, flags = found["verb"], (found["target"] or "").strip(), found["flags"]
+        verb, target, flags = found["verb"], found["target"].strip(), found["flags"]
         if self.ephemeral and verb not in (*_ASSIGNED, _EVIDENCE):
             verb, target, flags = "plan", namespace_of(target) or "NAMESPACE", ""
         reading = [word for word in self.assignment if verb == _EVIDENCE and word.startswith(_READING)]
         more = (*self.cluster, *(self.assignment if verb in _ASSIGNED else reading))
-        return " ".join(["rollout", verb, *([target] if target else [])]) + flags + "".join(f" {word}" for word in more)
+        said = set(re.findall(r" (--[a-z][\w-]*)", flags))
+        flags = re.sub(r" --[a-z][\w-]*=(?= |$)", "", flags)
+        repeated = "".join(f" {word}" for word in more if word.partition(" ")[0] not in said)
+        return " ".join(["rollout", verb, *([target] if target else [])]) + flags + repeated
 
 
 def namespace_of(name: str) -> str:

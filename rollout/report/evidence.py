@@ -20,6 +20,7 @@ FORMAT_VERSION = "1.0"
 COLUMNS = ("source", "destination", "service", "family", "security", "volume", "first", "last", "open")
 _HEADS = ("SOURCE", "DEST", "SERVICE", "KIND", "SECURITY", "VOLUME", "FIRST", "LAST", "OPEN")
 _GAP = "  "
+_INDENT = "    "
 _SUSPECTS = 3
 _BESIDES = 10
 _ORDER = {"plaintext": 0, "unproven": 1, "mutual TLS": 2}
@@ -51,12 +52,12 @@ def ordered(edges: Iterable[Edge]) -> list[Edge]:
     return sorted(edges, key=lambda edge: (_ORDER[security(edge)], -edge.volume, edge.key, edge.service, edge.family))
 
 
-def evidence_lines(shown: Shown, style: Style) -> list[str]:
-    """For a terminal or a log."""
+def evidence_lines(shown: Shown, style: Style, *, whole: bool = False) -> list[str]:
+    """For a terminal or a log; `whole` keeps each edge in one line, with all its columns, for whatever reads a pipe."""
     found = shown.evidence
     lines = head(found, style)
     if found.edges:
-        lines += ["", *table(found, style)]
+        lines += ["", *table(found, style, whole=whole)]
     return [*lines, *_callers(shown, style)]
 
 
@@ -80,23 +81,35 @@ def head(found: Evidence, style: Style) -> list[str]:
     ]
 
 
-def table(found: Evidence, style: Style) -> list[str]:
-    """The edges in columns; first and last as ages. What says nothing is left out where the width is short."""
+def table(found: Evidence, style: Style, *, whole: bool = False) -> list[str]:
+    """The edges in columns; first and last as ages. What says nothing is left out where the width is short.
+
+    Where that is not enough, each edge's source has a line of its own.
+    """
     edges = ordered(found.edges)
     rows = [_row(edge, found) for edge in edges]
     columns = list(zip(_HEADS, zip(*rows, strict=True), strict=True))
     if not any(edge.open for edge in edges):
         columns = [column for column in columns if column[0] != "OPEN"]
-    if _width(columns) > style.columns:
+    if not whole and _width(columns) > style.columns:
         columns = [column for column in columns if column[0] != "FIRST"]
-    wide = [max(width_of(cell) for cell in (head, *cells)) for head, cells in columns]
-    lines = [_GAP.join(f"{head:<{room}}" for (head, _), room in zip(columns, wide, strict=True))]
-    for number in range(len(rows)):
-        cells = [style.clean_cell(cells[number]) for _, cells in columns]
-        lines.append(_GAP.join(f"{cell:<{room}}" for cell, room in zip(cells, wide, strict=True)))
-    top, *rest = (style.clean_cell(line).rstrip() for line in lines)
-    tones = ["" if edge.mutual else "red" for edge in edges]
-    return [style.paint(top, "bold"), *(style.paint(line, tone) for line, tone in zip(rest, tones, strict=True))]
+    tones = ["bold", *("" if edge.mutual else "red" for edge in edges)]
+    if whole or _width(columns) <= style.columns:
+        return [style.paint(line, tone) for line, tone in zip(_padded(columns, style), tones, strict=True)]
+    lines: list[str] = []
+    for source, line, tone in zip(_padded(columns[:1], style), _padded(columns[1:], style), tones, strict=True):
+        fits = width_of(_INDENT + line) <= style.columns
+        below = [_INDENT + line] if fits else wrap(line, style, first=_INDENT, rest=_INDENT)
+        lines += [style.paint(part, tone) for part in (*wrap(source, style), *below)]
+    return lines
+
+
+def _padded(columns: Sequence[tuple[str, Sequence[str]]], style: Style) -> list[str]:
+    """The heads' line and one for each row."""
+    cleaned = [[style.clean_cell(cell) for cell in (head, *cells)] for head, cells in columns]
+    wide = [max(map(width_of, cells)) for cells in cleaned]
+    rows = zip(*cleaned, strict=True)
+    return [_GAP.join(f"{cell:<{room}}" for cell, room in zip(row, wide, strict=True)).rstrip() for row in rows]
 
 
 def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:

@@ -103,11 +103,17 @@ def accepted(write: Write) -> str:
 
 
 def tally(run: Run) -> dict[str, int]:
-    """The recap's counts: checks that passed, objects written, checks skipped, and everything that failed."""
+    """The recap's counts: checks that passed, objects written, checks skipped, and everything that failed.
+
+    A check blocks the exit of its own state. What would have stopped a run later on stopped none that a human, a signal
+    or `--until` kept from coming so far.
+    """
     by = [result.status for result in run.checks]
     refused = sum(1 for write in run.writes if write.failed)
     changed = 0 if run.spec.plan else sum(bool(w.done) + bool(w.undone) for w in run.writes)
-    failed = sum(result.blocks for result in run.checks) + refused + bool(run.signals)
+    early = run.result in (Outcome.INTERRUPTED, Outcome.TERMINATED, Outcome.PAUSED) and run.state in STAGES
+    begun = {str(state) for state in (STAGES[: STAGES.index(run.state) + 1] if early else State)}
+    failed = sum(result.blocks for result in run.checks if result.state in begun) + refused + bool(run.signals)
     ok = sum(status in (Status.OK, Status.WARNING) for status in by)
     numbers = (ok, changed, by.count(Status.SKIPPED), failed + (run.result is Outcome.ROLLBACK_FAILED))
     return dict(zip(TALLY, numbers, strict=True))

@@ -52,7 +52,12 @@ def _row(run: Run, now: datetime, style: Style, *, alone: bool) -> tuple[str, ..
     age = span(max((now - run.spec.started).total_seconds(), 0))
     result = lifecycle.standing(run) or ("unattended" if alone else "")
     cells = (run.spec.namespace, str(run.state), result, lifecycle.seen(run), run.id, age)
-    return tuple(style.clean(cell).replace(", ", ",").replace(" ", "-") or "-" for cell in cells)
+    return tuple(_cell(style.clean(cell)) or "-" for cell in cells)
+
+
+def _cell(text: str) -> str:
+    """Without spaces: `enforced (unchanged)` becomes `enforced,unchanged`, as `enforced, unobserved` does."""
+    return text.replace(" (", ", ").replace(")", "").replace(", ", ",").replace(" ", "-")
 
 
 def _widths(rows: Sequence[tuple[str, ...]], style: Style) -> list[int]:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rollout.errors import Outcome
-from rollout.report.layout import Style, wrap
+from rollout.report.layout import Style, width_of, wrap
 
 _CODE = 6
+#: Columns below which no sentence is set beside what it is about.
+_SENTENCE = 24
+
+
+def listed(rows: Sequence[tuple[str, ...]], style: Style) -> list[str]:
+    """Rows under their heads (the first one), the last cell a sentence that is folded under its head.
+
+    Where there is no room beside the other cells it goes below them.
+    """
+    wide = [max(width_of(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines: list[str] = []
+    for number, (*cells, sentence) in enumerate(rows):
+        first = "".join(f"{style.clean_cell(cell):<{room}} " for cell, room in zip(cells, wide, strict=True))
+        if style.columns - len(first) >= _SENTENCE:
+            shown = wrap(sentence, style, first=first)
+        else:
+            shown = [*wrap(first, style), *wrap(sentence, style, first="    ", rest="    ")]
+        lines += [style.paint(line, "" if number else "bold") for line in shown]
+    return lines
 
 
 def _rows() -> Iterator[tuple[int, list[Outcome]]]:

@@ -8,18 +8,25 @@ from rollout.record.run import Run
 from rollout.stages.arguments import Strict, Watch
 from rollout.stages.context import arguments
 
+FLAG = "--max-duration"
+
 
 def too_long(run: Run, now: datetime) -> str:
     """Why a flip would outlast --max-duration, '' when it fits: asked before the first write, and at the flip."""
     if run.spec.max_duration is None or run.spec.until:
         return ""
-    watch = arguments(run, "watch", Watch)
-    propagation = arguments(run, "strict", Strict).propagation
-    need = propagation + timedelta(seconds=run.spec.drain) + watch.for_ + watch.rollback_timeout
+    need = needed(run)
     left = run.spec.started + run.spec.max_duration - now
     if need <= left:
         return ""
-    return f"drain, watch and rollback need {_clock(need)}, and --max-duration leaves {_clock(left)}"
+    return f"drain, watch and rollback need {_clock(need)}, and {FLAG} leaves {_clock(left)}"
+
+
+def needed(run: Run) -> timedelta:
+    """From the flip to its proven way back, at the longest."""
+    watch = arguments(run, "watch", Watch)
+    propagation = arguments(run, "strict", Strict).propagation
+    return propagation + timedelta(seconds=run.spec.drain) + watch.for_ + watch.rollback_timeout
 
 
 def _clock(span: timedelta) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rollout.errors import Outcome
 from rollout.record.run import Run
 from rollout.record.state import State
+from rollout.stages.following import following
 from rollout.stages.step import End
 
 
@@ -32,7 +33,7 @@ def end(run: Run) -> End:
             outcome = _outcome(run, Outcome.BLOCKED)
             left = any(w.done and not w.undone for w in run.writes)
             stays = "PERMISSIVE stays" if left else "nothing was changed"
-            return End(outcome, f"{name} was not flipped: {run.why}; {stays}", f"rollout plan {name}")
+            return End(outcome, f"{name} was not flipped: {run.why}; {stays}", following(run))
 
 
 def _outcome(run: Run, default: Outcome) -> Outcome:

@@ -41,6 +41,25 @@ def test_a_waiver_of_a_check_that_there_is_not_is_a_warning(tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "9 tasks, and 1 implicit"),
+        ("- tasks: []\n", "0 tasks, and 4 implicit"),
+        ("- tasks: [{strict: {}}]\n", "1 task, and 5 implicit"),
+    ],
+    ids=["shipped", "none", "strict"],
+)
+def test_tasks_are_counted_as_they_stand_in_the_file(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What runs without being named is told apart."""
+    path = tmp_path / "book.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert 0 == main(["playbook", "lint", *([str(path)] if text else [])])
+    assert f": {expected}, sha " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("name", "following"), [("foo", "rollout playbook show"), ("wach_for", "did you mean `watch_for`?")]
 )
 def test_a_variable_that_the_playbook_does_not_have(

@@ -103,6 +103,21 @@ def test_a_file_gets_the_lines_and_the_terminal_the_block(terminal: Terminals, t
     assert not any(waiting.match(line) for line in seen.seen())
 
 
+@pytest.mark.parametrize("argv", [["lab", "list"], ["checks", "list"], ["evidence", "shop", "--lab", "healthy"]])
+@pytest.mark.parametrize("columns", [60, 80])
+def test_lists_fit_a_terminal(terminal: Terminals, tmp_path: Path, argv: list[str], columns: int) -> None:
+    """A terminal that has to break lines breaks them anywhere; in a pipe each row is a line, in full."""
+    seen = terminal(columns, 200)
+    assert 0 == seen.run(*argv, state=tmp_path)
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", seen.raw.decode()).splitlines()]
+    assert [] == [line for line in lines if len(line) > columns]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    piped = subprocess.run([sys.executable, "-m", "rollout", *argv], capture_output=True, text=True, check=True,
+                           timeout=60, env=environment, encoding="utf-8").stdout.splitlines()  # fmt: skip
+    assert max(map(len, piped)) > 80
+    assert len(piped) < len(lines)
+
+
 def test_a_pipe_may_lead_back_to_the_terminal(terminal: Terminals, tmp_path: Path) -> None:
     """`| tee`: its lines would run into the block, so there is none."""
     seen = terminal()

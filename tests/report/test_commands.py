@@ -61,6 +61,16 @@ def typed(*argv: str) -> Namespace:
         (["evidence", "x"], "rollout evidence x --access-logs", "rollout evidence x --access-logs"),
         (["migrate", "x", "--lab", "healthy"], f"rollout resume {RUN}, or rollout rollback {RUN}",
          "rollout plan production --lab healthy"),
+        (["plan", "x", "--max-duration", "5m", "--context", "c"], "rollout plan x --max-duration=55m",
+         "rollout plan x --max-duration=55m --context c"),
+        (["plan", "x", "--state-namespace", "a", "--allow-idle"], "rollout plan x --state-namespace=b",
+         "rollout plan x --state-namespace=b --allow-idle"),
+        (["plan", "x", "--metrics-match", "a", "--context", "c"], "rollout plan x --metrics-match=",
+         "rollout plan x --context c"),
+        (["plan", "x", "--context", "c"], "rollout plan x y-*, or rollout status",
+         "rollout plan x y-* --context c, or rollout status --context c"),
+        (["plan", "x", "--context", "c"], "rollout plan --selector='a in (b,c)',d=e --all-namespaces",
+         "rollout plan --selector='a in (b,c)',d=e --all-namespaces --context c"),
     ],
 )  # fmt: skip
 def test_what_was_given_is_repeated(argv: list[str], following: str, expected: str) -> None:

@@ -98,10 +98,36 @@ def test_the_table() -> None:
 def test_open_connections_have_a_column_and_narrow_screens_lose_one() -> None:
     """FIRST tells the least."""
     held = edge(Party("a-namespace-with-a-long-name", "caller"), volume=0, open=3, family=Family.TCP)
-    lines = evidence_lines(Shown(evidence(held)), Style())
+    lines = evidence_lines(Shown(evidence(held)), Style(width=90))
     top = next(line for line in lines if line.startswith("SOURCE"))
     assert ["SOURCE", "DEST", "SERVICE", "KIND", "SECURITY", "VOLUME", "LAST", "OPEN"] == top.split()
     assert " 3" == next(line for line in lines if line.startswith("a-namespace"))[-2:]
+
+
+LONG = edge(Party("istio-system", "istio-ingressgateway-of-the-north"), "mutual_tls", open=6.0)
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+def test_what_is_too_wide_all_the_same_has_its_source_above(width: int) -> None:
+    """Nothing is cut, and nothing is wider than the terminal."""
+    lines = evidence_lines(Shown(evidence(LONG, CLEAN)), Style(width=width))
+    assert [] == [line for line in lines if width_of(line) > width]
+    table = lines[lines.index("SOURCE") :]
+    assert ["production/web", "istio-system/istio-ingressgateway-of-the-north"] == [
+        line for line in table[1:] if not line.startswith(" ")
+    ]
+    words = " ".join(table).split()
+    assert ["SOURCE", "DEST", "SERVICE", "KIND", "SECURITY", "VOLUME", "LAST", "OPEN"] == words[:8]
+    assert ["orders", "orders", "http", "mutual", "TLS", "112", "8h", "6"] == words[-8:]
+
+
+def test_a_pipe_gets_a_line_an_edge_with_every_column() -> None:
+    """However wide: `awk` and `grep` read lines."""
+    lines = evidence_lines(Shown(evidence(LONG, CLEAN)), Style(width=40), whole=True)
+    top, *rows = lines[lines.index("") + 1 :]
+    assert ["SOURCE", "DEST", "SERVICE", "KIND", "SECURITY", "VOLUME", "FIRST", "LAST", "OPEN"] == top.split()
+    assert ["production/web", "istio-system/istio-ingressgateway-of-the-north"] == [row.split()[0] for row in rows]
+    assert {10} == {len(row.split()) for row in rows}
 
 
 def test_no_data_says_why_and_until_when() -> None:

@@ -18,7 +18,7 @@ from rollout.record.events import Fact
 from rollout.record.run import Run
 from rollout.record.spec import Spec
 from rollout.record.state import State
-from rollout.report import explain, layout, tables, text
+from rollout.report import explain, layout, lifecycle, tables, text
 from rollout.report.json import batch_json, plan_json, run_json
 from rollout.report.layout import Style, cut, labelled, share, span, width_of, wrap
 from rollout.report.redact import redact, redact_all
@@ -198,6 +198,42 @@ def test_status_is_a_table_without_spaces_in_cells(rolled_back: Run, blocked: Ru
         ["production", "checking", "held", "-", "production-20260302-1012-b4", "1d2h"],
     ]
     assert status([], now) == ["no runs"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cell"),
+    [(Outcome.UNCHANGED, "enforced,unchanged"), (Outcome.UNOBSERVED, "enforced,unobserved"),
+     (Outcome.EXCEPTIONS, "enforced,with-exceptions"), (Outcome.BLOCKED, "blocked")],
+)  # fmt: skip
+def test_the_words_of_an_end_in_a_cell(unchanged: Run, now: datetime, outcome: Outcome, cell: str) -> None:
+    """One spelling for all of them: after a comma, with no space in it and no bracket."""
+    run = msgspec.structs.replace(unchanged, outcome=outcome.name)
+    assert cell == status([run], now)[1].split()[2]
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_no_end_has_a_space_or_a_bracket_in_its_cell(unchanged: Run, now: datetime, outcome: Outcome) -> None:
+    """Ends to come included."""
+    row = status([msgspec.structs.replace(unchanged, outcome=outcome.name)], now)[1]
+    assert (6, []) == (len(row.split()), [char for char in "()" if char in row])
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "failed"),
+    [
+        (State.VERIFYING, "INTERRUPTED", 0),
+        (State.PERMISSIVE, "TERMINATED", 0),
+        (State.PERMISSIVE, "PAUSED", 0),
+        (State.CONFIRMING, "INTERRUPTED", 1),
+        (State.CHECKING, "PAUSED", 1),
+        (State.BLOCKED, "BLOCKED", 1),
+    ],
+)
+def test_what_a_run_never_came_to_has_not_failed(blocked: Run, state: State, outcome: str, failed: int) -> None:
+    """`plaintext-callers` keeps a run from leaving `confirming`; one that was stopped earlier was not kept by it."""
+    run = msgspec.structs.replace(blocked, state=state, outcome=outcome)
+    assert ["plaintext-callers"] == [result.check for result in lifecycle.blocking(run)]
+    assert failed == lifecycle.tally(run)["failed"]
 
 
 def test_explain_has_why_and_fix() -> None:
