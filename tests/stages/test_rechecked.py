@@ -34,7 +34,8 @@ TCP = {"tcpSocket": {"port": 8080}}
 
 def fresh(**changes: Any) -> Pod:
     """A pod of another Deployment, ten minutes old."""
-    return pod("fresh-1", workload="fresh", **{"created": NOW - timedelta(minutes=10), "ip": "10.0.0.7"} | changes)
+    usual: dict[str, Any] = {"workload": "fresh", "created": NOW - timedelta(minutes=10), "ip": "10.0.0.7"}
+    return pod("fresh-1", **usual | changes)
 
 
 def watched(*objects: Object, traffic: bool = True, **fields: Any) -> Move:
@@ -76,12 +77,12 @@ def test_they_are_named_where_there_was_no_traffic_either() -> None:
 
 def test_a_pod_that_clients_would_not_address_is_no_open_one() -> None:
     """STRICT holds there; what its check says against a flip is told beside the end."""
-    absent = msgspec.structs.replace(OWN[0], metadata=msgspec.structs.replace(OWN[0].metadata, name="orders-7d9-odd"))
-    labels = {key: value for key, value in absent.labels.items() if key != "security.istio.io/tlsMode"}
-    odd = msgspec.structs.replace(absent, metadata=msgspec.structs.replace(absent.metadata, labels=labels))
+    made = fresh()
+    labels = {key: value for key, value in made.labels.items() if key != "security.istio.io/tlsMode"}
+    odd = msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, labels=labels))
     end = watched(odd)
     assert Outcome.ENFORCED is end.outcome
-    said = "watched to the end; injection would refuse the flip now: Pod production/orders-7d9-odd, absent"
+    said = "watched to the end; injection would refuse the flip now: Pod production/fresh-1, absent"
     assert said == end.why
 
 

@@ -140,11 +140,11 @@ WRITTEN = NOW - timedelta(minutes=1)
 BOTH_WAYS = pytest.mark.parametrize("back", [False, True], ids=["flip", "way back"])
 
 
-def proof(*young: Pod, back: bool, **answer: tuple[str, ...]) -> Proven | Wait:
+def proof(*young: Pod, back: bool, updated: tuple[str, ...] = (), **answer: Any) -> Proven | Wait:
     """Of a change that was written a minute ago; the old proxy took it."""
     mode, change = (Mode.PERMISSIVE, FLIP.inverse) if back else (Mode.STRICT, FLIP)
     kind = ProofKind.UNDO_PROPAGATION if back else ProofKind.PROPAGATION
-    found = r.PropagationAnswer(updated=(PROXY, *answer.pop("updated", ())), **answer)
+    found = r.PropagationAnswer(updated=(PROXY, *updated), **answer)
     world = World().plus({
         r.Objects(PeerAuthentication): Reading(NOW, (policy(mode),)),
         r.Objects(Pod): Reading(NOW, (*OWN[:1], *young)),
