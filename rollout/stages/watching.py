@@ -78,11 +78,13 @@ def _over(run: Run, world: World) -> Step:
     if found.harm:
         return Move(State.ROLLING_BACK, found.sentence, signals=found.harm)
     more = "".join(f"; {said}" for said in found.beside)
+    if found.open:
+        came = f"past the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
+        more = f"; {came}{more}"
     if not run.watch.traffic:
         return Move(State.ENFORCED, f"watched to the end; there was no traffic to judge{more}", Outcome.UNOBSERVED)
     if found.open:
-        came = f"past the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
-        return Move(State.ENFORCED, f"watched to the end; {came}{more}", Outcome.EXCEPTIONS)
+        return Move(State.ENFORCED, f"watched to the end{more}", Outcome.EXCEPTIONS)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
     if exempt:
         return Move(State.ENFORCED, f"watched to the end; {len(exempt)} exceptions{more}", Outcome.EXCEPTIONS)

@@ -21,6 +21,7 @@ from rollout.record.state import State
 from rollout.report import lifecycle
 from rollout.report.commands import Again
 from rollout.report.endings import recap
+from rollout.report.endings import result as ending
 from rollout.report.evidence import Shown as ShownEvidence
 from rollout.report.evidence import evidence_lines
 from rollout.report.exemptions import suggested
@@ -248,3 +249,22 @@ def test_a_playbooks_own_entries_are_told_of_its_namespaces_only(blocked: Run) -
     owned = [Waiver(check="probes", object=f"Pod {name}/x", reason="r", owner="ana") for name in ("production", "shop")]
     run = having(blocked, result("probes", PROBE), waivers=tuple(owned))
     assert ["warning: the waiver probes=Pod production/x matches nothing that was found"] == unmatched([run])
+
+
+@pytest.mark.parametrize(
+    ("waivers", "exemptions", "title"),
+    [(1, 0, "ENFORCED, 1 EXCEPTION"), (1, 2, "ENFORCED, 3 EXCEPTIONS"), (0, 0, "ENFORCED, WITH EXCEPTIONS")],
+)
+def test_exceptions_that_were_asked_for_are_counted(
+    rolled_back: Run, waivers: int, exemptions: int, title: str
+) -> None:
+    """Waivers and open ports together; what came by itself is in the sentence, and has no number here."""
+    waiver = Waiver(check="injection", object="Pod production/old", reason="it goes next week")
+    port = Exemption(
+        object="production/orders:8080", workload="production/orders", port=8080, reason="the scanner comes at night"
+    )
+    ended = msgspec.structs.replace(
+        having(rolled_back, waivers=(waiver,) * waivers, exemptions=(port,) * exemptions),
+        outcome="EXCEPTIONS", state=State.ENFORCED, sentence="production is STRICT", next="",
+    )  # fmt: skip
+    assert f"Result: {title} (exit 0). production is STRICT." == " ".join(ending(ended))

@@ -142,6 +142,13 @@ def test_what_cannot_be_asked_at_all() -> None:
     assert 1 == len(answer(Proxies(), world=known).sides)
 
 
+def test_a_collection_that_wants_no_certificates_asks_no_proxy() -> None:
+    """Of no namespace there is nothing to share, though proxies could be asked."""
+    proxies, pods = Proxies(), Objects(Pod)
+    found = collect([pods], FakeCluster(pod()), LabMetrics(), NoAnalyzer(), World(), NOW, proxies)
+    assert ([pods], []) == ([*found], proxies.asked)
+
+
 def test_certs_prove_less_and_are_better_than_nothing() -> None:
     """Not where exec itself is forbidden: the second answer would be the same."""
     proxies = Proxies(a=b"junk", b=Forbidden("no"))

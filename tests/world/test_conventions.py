@@ -170,6 +170,17 @@ def test_a_rule_that_comes_before_the_flip_is_known_to_the_watch() -> None:
     assert [30] == [round(edge.arrived) for edge in seen.edges]
 
 
+def test_labels_that_no_proxy_showed_are_not_kept() -> None:
+    """Reports without `reporter`, and nobody scraped: plaintext is found, and the labels are asked for once more."""
+    metrics, read = LabMetrics(), Traffic("production", LOOK_BACK)
+    _reported(metrics, "web/old", "none", "", pod="")
+    answers = collect([read], FakeCluster(pod(), deployment()), metrics, NoAnalyzer(), World(), NOW)
+    evidence = answers[read].value
+    assert isinstance(evidence, Evidence), evidence
+    assert (EvidenceVerdict.PLAINTEXT, ["web/old"]) == (evidence.verdict, [str(e.source) for e in evidence.plaintext])
+    assert Labelling() not in answers
+
+
 def test_a_policy_that_was_missing_for_some_days_is_no_data() -> None:
     """Now it is there; what was in the days before nobody knows."""
     metrics = _prometheus()

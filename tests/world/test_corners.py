@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from rollout.errors import Forbidden, Unreachable
+from rollout.errors import Forbidden, QueryTooHeavy, Unreachable
 from rollout.model.istio import Mode, PeerAuthentication
 from rollout.model.kubernetes import Deployment, Node, Pod, Ref
 from rollout.model.traffic import Family, Party
@@ -16,6 +16,7 @@ from rollout.record.change import Change, Policy
 from rollout.world.addresses import Addresses
 from rollout.world.bodies import body_of
 from rollout.world.collector import collect
+from rollout.world.evidence import SMALLEST, Slice, halving
 from rollout.world.holes import known_from
 from rollout.world.live import _moved
 from rollout.world.offending import offending
@@ -177,3 +178,30 @@ def test_a_write_makes_old_what_it_may_have_changed() -> None:
     pods, old = Reading(NOW, ()), Reading(NOW, ())
     world = World({Objects(Pod): pods, Objects(PeerAuthentication): old, DryRun(change): old}, (change,))
     assert ({Objects(Pod): pods}, (change,)) == (dict(world.written().readings), world.written().changes)
+
+
+def test_a_part_that_is_too_heavy_is_halved_down_to_the_smallest() -> None:
+    """What is asked is over as soon as one of those is refused as well: its neighbours would prove nothing alone."""
+    asked: list[timedelta] = []
+
+    def refuse(part: Slice) -> tuple[Slice, ...]:
+        asked.append(part.end - part.start)
+        raise QueryTooHeavy("query timed out")
+
+    with pytest.raises(QueryTooHeavy, match="query timed out"):
+        halving(Slice(NOW - 4 * SMALLEST, NOW), refuse)
+    assert [4 * SMALLEST, 2 * SMALLEST, SMALLEST] == asked
+
+
+def test_halves_are_answered_in_their_order() -> None:
+    """And only what is too heavy is divided."""
+    long = timedelta(minutes=45)
+
+    def answer(part: Slice) -> tuple[Slice, ...]:
+        if part.end - part.start > long:
+            raise QueryTooHeavy("query timed out")
+        return (part,)
+
+    found = halving(Slice(NOW - 3 * long, NOW), answer)
+    assert [NOW - 3 * long, *(part.end for part in found)] == [*(part.start for part in found), NOW]
+    assert {long * 3 / 4} == {part.end - part.start for part in found}
