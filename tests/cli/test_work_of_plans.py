@@ -30,7 +30,7 @@ OTHERS = 60
 #: The two dry runs of a namespace's own flip; one for a namespace whose first write is another one.
 DRY_RUNS = 2
 #: What asks each namespace's checks, and the texts that name each namespace: so often, whatever is in there.
-FRAME = ("checks/view.py", "checks/run.py", "world/world.py", "world/queries.py")
+FRAME = ("checks/view.py", "checks/run.py", "world/world.py", "world/reads.py", "world/promql.py")
 #: A function that looks at each pod for each namespace would be called so many times more often at least.
 PRODUCT = PODS * (MANY - FEW)
 
