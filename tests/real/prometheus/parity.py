@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -23,8 +22,6 @@ Question = tuple[str, str, int | tuple[int, int, int]]
 """Name, PromQL, and the time in milliseconds, or (start, end, step) for a range query."""
 
 REL = 1e-7
-#: How often a server is asked that is in the middle of writing a block.
-TRIES = 20
 _ORDERED = ("sort", "topk", "bottomk")
 
 
@@ -47,20 +44,10 @@ def differences(server: RealPrometheus, samples: Iterable[Samples], questions: S
     for name, query, when in questions:
         path, parameters = _request(query, when)
         status, _, body = lab.handle("GET", path, urlencode(parameters), {}, b"")
-        ours, theirs = (status, json.loads(body)), _settled(server, path, parameters)
+        ours, theirs = (status, json.loads(body)), server.get(path, **parameters)
         if not _same(ours, theirs, ordered=query.startswith(_ORDERED)):
             found.append(f"{name}: {query} at {when}\n  lab:  {str(ours)[:600]}\n  real: {str(theirs)[:600]}")
     return found
-
-
-def _settled(server: RealPrometheus, path: str, parameters: dict[str, str | float]) -> tuple[int, Any]:
-    """The server's answer; while its head is written to a block, it may miss a chunk that it has just moved."""
-    tries = 1
-    while "cannot populate chunk" in str((answer := server.get(path, **parameters))[1].get("error", "")):
-        assert tries < TRIES, answer
-        tries += 1
-        time.sleep(0.5)
-    return answer
 
 
 def _request(query: str, when: int | tuple[int, int, int]) -> tuple[str, dict[str, str | float]]:
