@@ -9,7 +9,7 @@ import pytest
 
 from tests.real.prometheus.parity import Question, differences
 from tests.real.prometheus.remote_write import Samples
-from tests.real.prometheus.server import RealPrometheus, binary_or_skip
+from tests.real.prometheus.server import ONE_BLOCK, RealPrometheus, binary_or_skip
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def prometheus_binary() -> Path:
 @pytest.fixture(scope="session")
 def real_prometheus(prometheus_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealPrometheus]:
     """One server for the session: its users write series with a label of their own."""
-    with RealPrometheus(prometheus_binary, tmp_path_factory.mktemp("prometheus")) as server:
+    with RealPrometheus(prometheus_binary, tmp_path_factory.mktemp("prometheus"), flags=ONE_BLOCK) as server:
         yield server
 
 
@@ -31,7 +31,7 @@ def fresh_prometheus(prometheus_binary: Path, tmp_path: Path) -> Iterator[Callab
     servers: list[RealPrometheus] = []
 
     def start() -> RealPrometheus:
-        servers.append(RealPrometheus(prometheus_binary, tmp_path / f"prometheus-{len(servers)}"))
+        servers.append(RealPrometheus(prometheus_binary, tmp_path / f"prometheus-{len(servers)}", flags=ONE_BLOCK))
         return servers[-1]
 
     yield start

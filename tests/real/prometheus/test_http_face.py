@@ -13,7 +13,7 @@ import pytest
 
 from rollout.lab.prometheus import Prometheus
 from rollout.lab.promql import MemoryStorage
-from tests.real.prometheus.server import RealPrometheus
+from tests.real.prometheus.server import ONE_BLOCK, RealPrometheus
 
 pytestmark = pytest.mark.prometheus
 
@@ -98,7 +98,7 @@ def both(prometheus_binary: Any, tmp_path_factory: pytest.TempPathFactory) -> An
     for labels, times, values in series:
         for time_ms, value in zip(times, values, strict=True):
             storage.append(labels, time_ms, value)
-    with RealPrometheus(prometheus_binary, tmp_path_factory.mktemp("face")) as server:
+    with RealPrometheus(prometheus_binary, tmp_path_factory.mktemp("face"), flags=ONE_BLOCK) as server:
         server.write(series)
         yield server, Prometheus(storage, now=lambda: datetime(2026, 9, 21, tzinfo=UTC))
 
