@@ -243,12 +243,19 @@ def _written(run: Run, event: Intended | Done | Failed) -> Run:
             assert_never(event)
 
 
+def _worse(run: Run, result: CheckResult) -> CheckResult:
+    """In a plan what blocked stands, though beyond the write that it blocked the check has nothing left to say."""
+    named = any(result.check in why for why in run.blocked)
+    before = next((r for r in run.checks if r.check == result.check and r.blocks), None)
+    return before if named and run.spec.plan and before is not None and not result.blocks else result
+
+
 def _learned(run: Run, event: Checked | Confirmed | Baselined | Proven | Ticks) -> Run:
     """What was found out about the mesh."""
     match event:
         case Checked():
             kept = tuple(r for r in run.checks if r.check not in {c.check for c in event.results})
-            return _with(run, checks=(*kept, *event.results))
+            return _with(run, checks=(*kept, *(_worse(run, result) for result in event.results)))
         case Confirmed():
             return _with(run, evidence=event.evidence)
         case Baselined():

@@ -39,7 +39,7 @@ def test_three_hours_are_enough_when_accepted(lab_of: Callable[[str], Lab], caps
     assert "/6m of sight" in said
 
 
-def test_half_an_hour_is_none(lab_of: Callable[[str], Lab]) -> None:
-    """Whatever was accepted."""
-    with lab_of("30m") as lab:
+def test_an_hour_is_none(lab_of: Callable[[str], Lab]) -> None:
+    """Whatever was accepted: the baseline alone takes one."""
+    with lab_of("1h") as lab:
         assert 4 == run(lab, "migrate", "production", *SHORT)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from rollout.errors import Outcome, RecordError, worst
+from rollout.model.finding import CheckResult, Finding, Severity, Status
 from rollout.model.istio import Mode
 from rollout.model.judgement import Verdict
 from rollout.model.kubernetes import Ref
@@ -234,3 +235,27 @@ def test_a_run_is_held_until_it_is_let_go() -> None:
     held = apply(fold(flipped()), e.Held(t=at(9), seq=9, on=True, why="approval"))
     assert held.held == "approval"
     assert apply(held, e.Held(t=at(10), seq=10, on=False, why="approval")).held == ""
+
+
+@pytest.mark.parametrize(
+    ("plan", "why", "kept"),
+    [
+        (True, "authorization-policies", Status.FAILED),
+        (True, "injection", Status.OK),
+        (False, "authorization-policies", Status.OK),
+    ],
+)
+def test_what_blocked_stands_in_a_plan(plan: bool, why: str, kept: Status) -> None:
+    """The plan goes on as if it were written, and beyond it nothing is left to say; a run asks again and is told."""
+    ref = Ref("AuthorizationPolicy", "production", "no-shop")
+    finding = Finding(ref=ref, measured="denies 1 caller", severity=Severity.BLOCKING)
+    name = "authorization-policies"
+    bad = CheckResult(check=name, title="", state=State.VERIFYING, status=Status.FAILED, findings=(finding,))
+    good = msgspec.structs.replace(bad, status=Status.OK, findings=())
+    facts = [
+        *walk(State.VERIFYING, plan=plan),
+        e.Checked(t=at(2), seq=3, state=State.VERIFYING, results=(bad,)),
+        e.Moved(t=at(3), seq=4, from_=State.VERIFYING, to=State.BLOCKED, why=why, outcome=Outcome.BLOCKED.name),
+        e.Checked(t=at(4), seq=5, state=State.VERIFYING, results=(good,)),
+    ]
+    assert [kept] == [result.status for result in fold(facts).checks]
