@@ -49,6 +49,17 @@ def without_sidecar(baseline: Baseline, observation: Observation, world: World) 
         )
 
 
+def lost_at_the_end(baseline: Baseline, world: World) -> tuple[str, ...]:
+    """The callers that had a proxy, and of whose pods none has one now: too late to be heard falling silent."""
+    try:
+        by_party = world.derived(Pod, _by_party)
+    except KindUnreadable:
+        return ()
+    callers = sorted({known.source for known in baseline.edges if known.at_source and known.source.named})
+    bare = [source for source in callers if (pods := by_party.get(source)) and not any(map(_meshed, pods))]
+    return tuple(f"{source} runs without a sidecar now, and STRICT refuses plaintext" for source in bare)
+
+
 def _by_party(pods: tuple[Pod, ...]) -> dict[Party, tuple[Pod, ...]]:
     found: dict[Party, tuple[Pod, ...]] = {}
     for pod in pods:

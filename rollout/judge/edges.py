@@ -5,13 +5,13 @@ Pure. Every function yields Signals with `breached`; whether a breach is a regre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rollout.judge.baseline import ATTEMPTS, BAD, STRANGER, bound, edges_before, place, silent
 from rollout.judge.scaling import Excused
 from rollout.judge.signals import DESTINATION, ERRORS, SILENCE, SURVIVAL, TCP
 from rollout.model.judgement import Baseline, EdgeBaseline, EdgeSample, Observation, Signal, Verdict
-from rollout.model.traffic import Family
+from rollout.model.traffic import Family, Party
 from rollout.world.baseline import edge_key
 from rollout.world.watch import PASSTHROUGH
 
@@ -212,15 +212,15 @@ def pools(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
         )
 
 
-def silence(baseline: Baseline, observation: Observation) -> Iterator[Signal]:
-    """Edges that carried traffic and carry none at either end."""
+def silence(baseline: Baseline, observation: Observation, open_to: Collection[Party] = ()) -> Iterator[Signal]:
+    """Edges that carried traffic and carry none at either end; `open_to` as `judge` has it."""
     now = {edge_key(edge): edge for edge in observation.edges}
     excused = Excused(baseline, observation)
     ends = (edge for edge in baseline.edges if edge.source not in excused and edge.destination not in excused)
     due = [edge for edge in ends if _due(edge, observation.window)]
     quiet = [edge for edge in due if silent(now.get(edge_key(edge)))]
     for known in quiet:
-        yield _silent_edge(known, observation)
+        yield _silent_edge(known, observation, cut=not (known.at_source or _passes(known, open_to)))
     if len(due) >= MANY and 2 * len(quiet) > len(due):
         names = ", ".join(place(edge, edge) for edge in quiet[:3])
         yield _signal(
@@ -239,11 +239,16 @@ def _due(edge: EdgeBaseline, window: float) -> bool:
     return max(edge.tried, edge.arrived) * window >= ATTEMPTS and window > 1.5 * edge.longest_pause
 
 
-def _silent_edge(known: EdgeBaseline, observation: Observation) -> Signal:
+def _passes(known: EdgeBaseline, open_to: Collection[Party]) -> bool:
+    """A caller without a sidecar, and a port that still takes plaintext: it stopped, or was repaired."""
+    return not known.source.named and known.destination in open_to
+
+
+def _silent_edge(known: EdgeBaseline, observation: Observation, *, cut: bool) -> Signal:
     """With both ends scraped the caller stopped; with the destination alone, it may be refused."""
     rate = max(known.tried, known.arrived)
     measured = f"nothing in {observation.window:.0f}s, {rate:.2f}/s before"
-    if known.at_source:
+    if not cut:
         where = place(known, known)
         return _signal(SILENCE, where, observation, "tried", measured, "reported only", breached=False)
     return _signal(

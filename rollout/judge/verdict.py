@@ -6,7 +6,7 @@ be wrong is wrong. A tick without a new sample repeats what was breached, and de
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -20,6 +20,7 @@ from rollout.judge.kubernetes import READS, changes, cluster_signals
 from rollout.judge.signals import OF_CLUSTER, SILENCE
 from rollout.model.judgement import Baseline, Judgement, Observation, Signal, Verdict
 from rollout.model.kubernetes import DaemonSet, Deployment, StatefulSet
+from rollout.model.traffic import Party
 from rollout.record.run import Watch
 from rollout.world.baseline import edge_key
 from rollout.world.sight import partial_answer
@@ -35,6 +36,7 @@ def judge(
     now: datetime,
     *,
     settled: datetime | None = None,
+    open_to: Collection[Party] = (),
 ) -> Judgement:
     """One tick's verdict.
 
@@ -47,6 +49,7 @@ def judge(
         now: the tick's time.
         settled: when propagation and drain were over (default: when the watch began). Ratios over a window that
             reaches back before it are not judged, because the flip cuts healthy work, too. None of both: not yet.
+        open_to: the workloads with a port that is not STRICT now: who speaks plaintext to them was not cut.
 
     Raises:
         Needs: the world lacks one of READS.
@@ -60,7 +63,7 @@ def judge(
     else:
         why = unread or _blind(observation)
         if _new(observation, run_watch):
-            traffic = _traffic(baseline, observation, world, settled or run_watch.began)
+            traffic = _traffic(baseline, observation, world, settled or run_watch.began, open_to)
             kept = tuple(signal.key for signal in traffic if signal.breached)
     signals = tuple(_served(signal, run_watch.breached) for signal in (*cluster, *traffic))
     verdict = _verdict(signals, observation, why)
@@ -82,13 +85,17 @@ def _new(observation: Observation, watch: Watch) -> bool:
 
 
 def _traffic(
-    baseline: Baseline, observation: Observation, world: World, settled: datetime | None
+    baseline: Baseline,
+    observation: Observation,
+    world: World,
+    settled: datetime | None,
+    open_to: Collection[Party],
 ) -> tuple[Signal, ...]:
     found: list[Signal] = []
     # An unscraped destination looks exactly like one that refuses, and so does one with a single sample.
     if observation.steady and not _blind(observation):
         found += survival(baseline, observation)
-        found += silence(baseline, observation)
+        found += silence(baseline, observation, open_to)
         found += pools(baseline, observation)
         found += moved(baseline, observation)
         found += without_sidecar(baseline, observation, world)

@@ -13,6 +13,7 @@ import msgspec
 from rollout.checks.words import many
 from rollout.judge.addresses import beside as reset_beside
 from rollout.judge.baseline import place
+from rollout.judge.callers import lost_at_the_end
 from rollout.judge.signals import SURVIVAL
 from rollout.judge.slow import lost, unproven
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of
@@ -96,6 +97,7 @@ def _asked(run: Run, world: World, since: datetime, span: timedelta, *, over: bo
     if over:
         beside += _unproven(run, answers)
         beside += reset_beside(run.baseline, seen[0]) if seen else ()
+        beside += lost_at_the_end(run.baseline, world)
         beside += checks.beside
     return Again(tuple(harm), tuple(beside), checks.open)
 

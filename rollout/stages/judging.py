@@ -7,17 +7,20 @@ from datetime import datetime, timedelta
 import msgspec
 
 from rollout.judge.verdict import judge
-from rollout.model.judgement import Judgement, Observation, Verdict
-from rollout.model.kubernetes import Node, Object
+from rollout.mesh.workloads import workload
+from rollout.model.istio import Mode
+from rollout.model.judgement import Baseline, Judgement, Observation, Verdict
+from rollout.model.kubernetes import Node, Object, Pod
+from rollout.model.traffic import Party
 from rollout.record.events import Fact, Note, Ticked, Ticks
 from rollout.record.run import Run
 from rollout.record.state import State
 from rollout.stages.arguments import OnBlind, Watch
-from rollout.stages.context import arguments
+from rollout.stages.context import arguments, modes
 from rollout.stages.rights import WATCHED
 from rollout.stages.step import Learn, Move, Wait
 from rollout.world.reads import Objects, Observed
-from rollout.world.world import Unreadable, World
+from rollout.world.world import KindUnreadable, Unreadable, World
 
 Tick = Wait | Learn | Move
 OBJECTS: tuple[type[Object], ...] = (*WATCHED, Node)
@@ -114,7 +117,20 @@ def _judged(
 ) -> Judgement:
     if run.baseline is None:
         return Judgement(verdict=Verdict.CANNOT_SEE, sentence="the record has no baseline")
-    return judge(run.baseline, observation, run.watch, world, run.spec.namespace, now, settled=settled)
+    open_to = _open(run, run.baseline, world)
+    return judge(run.baseline, observation, run.watch, world, run.spec.namespace, now, settled=settled, open_to=open_to)
+
+
+def _open(run: Run, baseline: Baseline, world: World) -> frozenset[Party]:
+    """The workloads with a port that is not STRICT, where a caller without a sidecar could be one of theirs."""
+    if all(edge.source.named for edge in baseline.edges):
+        return frozenset()
+    try:
+        loose = {pod for (pod, _), mode in modes(run, world).items() if mode is not Mode.STRICT}
+        pods = world.of(Pod, run.spec.namespace)
+    except KindUnreadable:
+        return frozenset()
+    return frozenset(Party(pod.namespace, workload(pod).name) for pod in pods if pod.name in loose)
 
 
 def _ticks(run: Run, judgement: Judgement, answer: Observation | Unreadable, now: datetime, plan: Schedule) -> Ticks:

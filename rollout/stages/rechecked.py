@@ -13,7 +13,8 @@ import msgspec
 
 from rollout.checks.run import ids, reads
 from rollout.judge.signals import PROBES
-from rollout.mesh.injection import captured, injected, live
+from rollout.mesh.injection import captured, captured_port, injected, live
+from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.workloads import workload
 from rollout.model.finding import CheckResult
 from rollout.model.judgement import Signal, Verdict
@@ -62,10 +63,20 @@ def rechecked(run: Run, world: World, since: datetime, *, over: bool) -> Recheck
 
 
 def bare(run: Run, world: World, results: Iterable[CheckResult]) -> dict[Ref, str]:
-    """The pods that accept plaintext whatever the policy says, and what the check of injection measured there."""
-    pods = {pod.ref for pod in world.of(Pod, run.spec.namespace) if not (injected(pod) and captured(pod))}
+    """The pods that accept plaintext whatever the policy says: without the sidecar, or on ports that pass it by."""
+    pods = {pod.ref: pod for pod in world.of(Pod, run.spec.namespace) if live(pod)}
     found = (f for r in results if r.check == INJECTION for f in r.findings if f.blocks)
-    return {finding.ref: finding.measured for finding in found if finding.ref in pods}
+    past = {f.ref: f.measured for f in found if f.ref in pods and not _captured(pods[f.ref])}
+    policies = Policies(world.policies(run.spec.namespace, run.spec.root_namespace), run.spec.root_namespace)
+    for ref, pod in pods.items():
+        ports = [str(p) for p in policies.ports(pod) if _captured(pod) and not captured_port(pod, p)]
+        if ports:
+            past[ref] = f"port {', '.join(ports)} passes the sidecar by"
+    return past
+
+
+def _captured(pod: Pod) -> bool:
+    return injected(pod) and captured(pod)
 
 
 def _stuck(result: CheckResult, world: World, namespace: str, at: datetime) -> Iterator[Signal]:

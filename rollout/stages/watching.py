@@ -79,13 +79,13 @@ def _over(run: Run, world: World) -> Step:
         return Move(State.ROLLING_BACK, found.sentence, signals=found.harm)
     more = "".join(f"; {said}" for said in found.beside)
     if found.open:
-        came = f"past the sidecar, and accepting plaintext, {many(len(found.open), 'pod')} came: {some(found.open)}"
-        more = f"; {came}{more}"
+        past = f"past the sidecar, and accepting plaintext: {many(len(found.open), 'pod')}, {some(found.open)}"
+        more = f"; {past}{more}"
     if not run.watch.traffic:
         return Move(State.ENFORCED, f"watched to the end; there was no traffic to judge{more}", Outcome.UNOBSERVED)
     if found.open:
         return Move(State.ENFORCED, f"watched to the end{more}", Outcome.EXCEPTIONS)
     exempt = sorted({f.ref for r in run.checks for f in r.findings if f.waived.startswith("exempt")})
     if exempt:
-        return Move(State.ENFORCED, f"watched to the end; {len(exempt)} exceptions{more}", Outcome.EXCEPTIONS)
+        return Move(State.ENFORCED, f"watched to the end; {many(len(exempt), 'exception')}{more}", Outcome.EXCEPTIONS)
     return Move(State.ENFORCED, f"watched to the end{more}", Outcome.ENFORCED)

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rollout.judge.callers import without_sidecar
-from rollout.judge.edges import pools
+from rollout.judge.callers import lost_at_the_end, without_sidecar
+from rollout.judge.edges import pools, silence
 from rollout.judge.kubernetes import changes, cluster_signals
 from rollout.judge.signals import APIS, REPLICAS
 from rollout.judge.slow import lost
@@ -126,3 +126,33 @@ def test_a_slow_edge_that_nobody_knew_proves_nothing() -> None:
     edge = EdgeSample(Party("web", "shop"), Party("production", "db"), "db", Family.TCP, tried=5, failed=5)
     observation = Observation(at=NOW, window=900, sight=Sight(("p",), ("p",)), edges=(edge,))
     assert () == lost(_baseline(), observation)
+
+
+@pytest.mark.parametrize(
+    ("source", "open_to", "breached"),
+    [
+        (Party("unknown", "unknown"), (Party("production", "stock"),), False),
+        (Party("unknown", "unknown"), (), True),
+        (Party("web", "shop"), (Party("production", "stock"),), True),
+    ],
+)
+def test_a_caller_without_a_sidecar_that_falls_silent(
+    source: Party, open_to: tuple[Party, ...], breached: bool
+) -> None:
+    """Where a port of what it called still takes plaintext, the flip did not cut it: it stopped, or was repaired."""
+    known = EdgeBaseline(source, Party("production", "stock"), "stock", Family.HTTP, arrived=1.0, at_source=False)
+    observation = Observation(at=NOW, window=120, sight=Sight((), ()))
+    assert [breached] == [s.breached for s in silence(_baseline(edges=(known,)), observation, open_to)]
+
+
+def test_callers_that_have_no_sidecar_at_the_end_are_named() -> None:
+    """Too late to be heard falling silent; a nameless caller has no pods, and an unreadable cluster says nothing."""
+    shop = EdgeBaseline(Party("web", "shop"), Party("production", "orders"), "orders", Family.HTTP, 1, 1)
+    nameless = msgspec.structs.replace(shop, source=Party("unknown", "unknown"))
+    baseline = _baseline(edges=(shop, nameless))
+    meshed = pod("shop-1", "web", workload="shop")
+    said = ("web/shop runs without a sidecar now, and STRICT refuses plaintext",)
+    assert said == lost_at_the_end(baseline, _world(pod("shop-1", "web", workload="shop", sidecar=False)))
+    assert () == lost_at_the_end(baseline, _world(meshed))
+    assert () == lost_at_the_end(baseline, _world())
+    assert () == lost_at_the_end(baseline, _world(unreadable=Pod))

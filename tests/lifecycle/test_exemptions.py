@@ -54,7 +54,7 @@ def test_the_port_stays_open_and_the_namespace_is_strict(lab: Lab, capsys: pytes
     assert migrate(lab) == 3
     capsys.readouterr()
     assert migrate(lab, *EXEMPT) == 0
-    assert "1 exceptions" in " ".join(capsys.readouterr().out.split())
+    assert "1 exception" in " ".join(capsys.readouterr().out.split())
     made = policies(lab)
     assert made.pop("rollout-exempt-validator") == {
         "selector": {"matchLabels": {"app": "validator"}},

@@ -40,7 +40,7 @@ NOT_REWRITTEN = {
     "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api", "namespace": "prod"},
     "spec": {"template": {"metadata": {"annotations": {"sidecar.istio.io/rewriteAppHTTPProbers": "false"}}}},
 }  # fmt: skip
-BARE = {
+BARE: dict[str, Any] = {
     "apiVersion": "apps/v1", "kind": "Deployment",
     "metadata": {"name": "fresh", "namespace": "prod", "labels": {"app": "fresh"}},
     "spec": {
@@ -89,7 +89,7 @@ def test_a_workload_without_the_sidecar(tmp_path: Path, capsys: pytest.CaptureFi
     code, text = _run(tmp_path, capsys, {"after_flip": "3m", "apply": BARE})
     assert 0 == code
     assert "Result: ENFORCED, WITH EXCEPTIONS (exit 0). prod is STRICT since" in text
-    assert "past the sidecar, and accepting plaintext, 1 pod came: Pod prod/fresh-" in text
+    assert "past the sidecar, and accepting plaintext: 1 pod, Pod prod/fresh-" in text
 
 
 def test_a_workload_without_the_sidecar_where_all_is_strict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,3 +110,37 @@ def test_a_port_that_somebody_opens_in_the_watch(tmp_path: Path, capsys: pytest.
     assert 10 == code
     assert "not STRICT any more, by another policy: 2 pods, api-" in text
     assert ": 2m30s/12m of sight" not in text
+
+
+def test_a_port_past_the_sidecar_is_an_exception(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its pod has the sidecar, and what listens there takes plaintext."""
+    template = {**BARE["spec"]["template"], "metadata": {
+        "labels": {"app": "fresh"}, "annotations": {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"},
+    }}  # fmt: skip
+    excluded = {**BARE, "spec": {**BARE["spec"], "template": template}}
+    code, text = _run(tmp_path, capsys, {"after_flip": "3m", "apply": excluded})
+    assert 0 == code
+    assert "Result: ENFORCED, WITH EXCEPTIONS (exit 0)" in text
+    assert "port 8080 passes the sidecar by" in text
+
+
+def test_a_caller_that_loses_its_sidecar_at_the_very_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody can hear it fall silent any more; its pods show it."""
+    off = {"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}
+    change = {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": "client", "name": "web", "change": off}
+    code, text = _run(tmp_path, capsys, {"after_flip": "12m15s", "patch": change})
+    assert 0 == code
+    assert "client/web runs without a sidecar now, and STRICT refuses plaintext" in text
+
+
+def test_a_caller_of_an_exempt_port_may_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its port stayed open, so the flip cut nobody there."""
+    mesh = {
+        **MESH, "namespaces": {**MESH["namespaces"], "raw": {}},
+        "workloads": [*MESH["workloads"], {"name": "old", "namespace": "raw", "ports": {"http": 8080}}],
+        "traffic": {**MESH["traffic"], "raw": {"from": "raw/old", "to": "prod/rpc:9000", "rate": "1/s"}},
+        "events": [{"after_flip": "4m", "stop_caller": "raw"}],
+    }  # fmt: skip
+    code, text = migrated(tmp_path, capsys, mesh, PLAYBOOK, "--exempt", "prod/rpc:9000", "--reason", "a probe")
+    assert 0 == code, text[-3000:]
+    assert "unknown -> prod/rpc (http)" in text

@@ -137,4 +137,4 @@ def test_a_port_that_must_stay_open_is_written_before_the_flip() -> None:
     assert ["PeerAuthentication production/rollout-exempt-orders", "PeerAuthentication production/default"] == [
         str(write.change.ref) for write in paper.run.writes
     ]
-    assert (Outcome.EXCEPTIONS, True) == (end.outcome, "1 exceptions" in end.sentence), end.sentence
+    assert (Outcome.EXCEPTIONS, True) == (end.outcome, "1 exception" in end.sentence), end.sentence

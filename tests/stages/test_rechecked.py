@@ -12,8 +12,9 @@ from rollout.errors import Outcome
 from rollout.judge.signals import PROBES
 from rollout.model.finding import CheckResult, Finding, Severity, Status
 from rollout.model.istio import Mode, Mtls, PeerAuthentication, PeerAuthenticationSpec, WorkloadSelector
-from rollout.model.judgement import Verdict
-from rollout.model.kubernetes import Metadata, Object, Pod, Ref
+from rollout.model.judgement import EdgeBaseline, Verdict
+from rollout.model.kubernetes import ContainerPort, Metadata, Object, Pod, Ref
+from rollout.model.traffic import Family, Party
 from rollout.record.events import Checked, ProofKind, Proven, Ticks
 from rollout.record.run import Run, Watch
 from rollout.record.spec import Waiver
@@ -61,8 +62,37 @@ def test_pods_that_came_past_their_sidecar_are_an_exception(came: Pod) -> None:
     """They accept plaintext whatever the policy says: the namespace is STRICT but for them."""
     end = watched(came)
     assert (State.ENFORCED, Outcome.EXCEPTIONS) == (end.to, end.outcome)
-    said = "watched to the end; past the sidecar, and accepting plaintext, 1 pod came: Pod production/fresh-1: "
+    said = "watched to the end; past the sidecar, and accepting plaintext: 1 pod, Pod production/fresh-1: "
     assert end.why.startswith(said), end.why
+
+
+def test_a_port_that_passes_the_sidecar_by_is_an_exception() -> None:
+    """What listens there takes plaintext, and nobody may be told that the namespace refuses it."""
+    excluded = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}
+    came = fresh(annotations=excluded)
+    ports = msgspec.structs.replace(came.spec.containers[0], ports=(ContainerPort(container_port=8080),))
+    spec = msgspec.structs.replace(came.spec, containers=(ports, *came.spec.containers[1:]))
+    end = watched(msgspec.structs.replace(came, spec=spec))
+    assert Outcome.EXCEPTIONS is end.outcome
+    assert "1 pod, Pod production/fresh-1: port 8080 passes the sidecar by" in end.why
+
+
+def test_a_nameless_caller_of_a_port_that_is_kept_open_may_stop() -> None:
+    """It was not cut; where modes cannot be read the judge is told of no open port."""
+    known = EdgeBaseline(Party("unknown", "unknown"), Party("production", "orders"), "orders", Family.HTTP, arrived=1.0)
+    baseline = msgspec.structs.replace(USUAL[r.Before], edges=(msgspec.structs.replace(known, at_source=False),))
+    seen = Watch(began=NOW - timedelta(minutes=3), due=NOW - timedelta(minutes=1), sight=60.0, traffic=True)
+    exempt = Finding(ref=REF, measured="", waived="exempt: x")
+    shown = CheckResult(check="effective-mode", state="permissive", title="", status=Status.FAILED, findings=(exempt,))
+    made = run(State.WATCHING, writes=(DONE,), watch=seen, proofs=UNDO, baseline=baseline, checks=(shown,))
+    own = PeerAuthenticationSpec(selector=WorkloadSelector({"app": "orders"}), mtls=Mtls(Mode.PERMISSIVE))
+    kept = PeerAuthentication(metadata=Metadata(name="own", namespace="production", uid="own"), spec=own)
+    for objects, answers, breached in (
+        ((STRICT, kept), None, 0), ((STRICT,), None, 1), ((STRICT, kept), {PeerAuthentication: Unreadable("away")}, 1),
+    ):  # fmt: skip
+        step = settled(made, *objects, *OWN, answers=answers)
+        assert isinstance(step, Learn), step
+        assert breached == sum(len(fact.breached) for fact in step.facts if isinstance(fact, Ticks))
 
 
 def test_they_are_named_where_there_was_no_traffic_either() -> None:
@@ -70,7 +100,7 @@ def test_they_are_named_where_there_was_no_traffic_either() -> None:
     end = watched(fresh(sidecar=False), traffic=False)
     assert (State.ENFORCED, Outcome.UNOBSERVED) == (end.to, end.outcome)
     assert (
-        "watched to the end; there was no traffic to judge; past the sidecar, and accepting plaintext, 1 pod came: "
+        "watched to the end; there was no traffic to judge; past the sidecar, and accepting plaintext: 1 pod, "
         "Pod production/fresh-1: no istio-proxy container"
     ) == end.why
 
