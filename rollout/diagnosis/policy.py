@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from rollout.checks.words import many
+from rollout.diagnosis import uncaptured
 from rollout.diagnosis.asking import looked_at, one_check, ranked, unread
 from rollout.diagnosis.question import Pair
 from rollout.diagnosis.reading import Found
@@ -120,7 +121,7 @@ def of_pair(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     findings: list[Finding] = []
     for same in groups.values():
         lines += _lines(same)
-        findings += [_finding(same)] if same[0].cell.mutual is False else []
+        findings += [(_past(same) if _server_side(same[0]) else _finding(same))] if same[0].cell.mutual is False else []
     probing = _probing(found, mesh)
     unknown = [v.cell.seen for v in judged if v.cell.mutual is None]
     return _layer((*findings, *probing.findings), (*lines, NOT_LOOKED_AT), [*unknown, *unread([probing])])
@@ -165,7 +166,8 @@ def _who(same: list[Verdict]) -> str:
 
 def _decided(verdict: Verdict) -> str:
     if verdict.server in (Server.UNCAPTURED, Server.OTHER):
-        return "no PeerAuthentication takes part"
+        past = f"{uncaptured.because(verdict.pod, verdict.port)}; " if verdict.server is Server.UNCAPTURED else ""
+        return f"{past}no PeerAuthentication takes part"
     return f"decided by {verdict.mode.decided_by}" if verdict.mode.decided_by else "Istio's default, no policy decides"
 
 
@@ -191,13 +193,33 @@ def _finding(same: list[Verdict]) -> Finding:
     )
 
 
+def _server_side(verdict: Verdict) -> bool:
+    """The client does what it should, and the server's sidecar stands beside."""
+    right = verdict.sent.client in (Client.AUTO, Client.ISTIO_MUTUAL)
+    return right and verdict.server is Server.UNCAPTURED and injected(verdict.pod)
+
+
+def _past(same: list[Verdict]) -> Finding:
+    """About the server, with what leaves its port out."""
+    first = same[0]
+    return msgspec.structs.replace(
+        _finding(same),
+        ref=workload(first.pod),
+        field=uncaptured.FIELD,
+        measured=f"the client sends mutual TLS to port {first.port}, which is not captured",
+        limit="captured by the sidecar",
+        where=(
+            uncaptured.because(first.pod, first.port),
+            first.sent.because,
+            f"{first.cell.outcome}: {first.cell.seen}",
+        ),
+        fix=uncaptured.fix(first.pod, first.port),
+    )
+
+
 def _fix(verdict: Verdict) -> str:
     """The client's side, unless it already does what it should and the server is what does not."""
     if verdict.sent.client in (Client.AUTO, Client.ISTIO_MUTUAL) and verdict.server is Server.UNCAPTURED:
-        if injected(verdict.pod):
-            return (
-                "let the sidecar capture the port (layer 1), or let clients send plaintext to it by a DestinationRule"
-            )
         return "give the server a sidecar, as layer 1 says"
     if verdict.sent.client is Client.ISTIO_MUTUAL:
         return f"take DISABLE out of {verdict.mode.decided_by}; until then: {verdict.sent.fix}"
@@ -236,6 +258,7 @@ def of_pod(found: Found, mesh: MeshConfig) -> LayerResult:
             findings.append(_disabled(pod, name, mode))
         elif kind is Server.UNCAPTURED:
             lines.append(f"{name}: mutual TLS {meshed.outcome}, {meshed.seen}")
+    findings += uncaptured.refused(found.world, (pod,), policies, mesh)
     probing = one_check("probes", found.world, pod.namespace, mesh)
     return _layer((*findings, *probing.findings), tuple(lines), unread([probing]))
 
@@ -276,6 +299,17 @@ def of_namespace(
                     disabled.setdefault(mode.decided_by, []).append((pod, mode, port))
     lines = [f"{many(count, 'port')} {mode}, decided by {by}" for (mode, by), count in counted.most_common()]
     findings = [_disabled(pod, f"port {port}", mode, 1 + len(rest)) for (pod, mode, port), *rest in disabled.values()]
-    findings += [finding for result in results for finding in result.findings]
+    refused = tuple(uncaptured.refused(world, pods, policies, mesh))
+    findings += refused
+    findings += [finding for result in results for finding in result.findings if not _said(finding, refused)]
     lines += listing(world, namespace, mesh)
     return _layer(findings, (*lines, *looked_at(results), left_out), unread(results))
+
+
+def _said(finding: Finding, refused: Iterable[Finding]) -> bool:
+    """The check's warning about a port of which is known that calls to it fail."""
+    return any(
+        finding.ref == other.ref and other.measured.startswith(f"{finding.measured}: ")
+        for other in refused
+        if finding.severity is Severity.WARNING
+    )

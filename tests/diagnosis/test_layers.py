@@ -134,7 +134,12 @@ def test_alike_replicas_are_told_once() -> None:
 @pytest.mark.parametrize(
     ("objects", "case", "fix"),
     [
-        ([], {"servers": [pod(annotations={EXCLUDE: "8080"})]}, "let the sidecar capture the port"),
+        ([], {"servers": [pod(annotations={EXCLUDE: "8080"})]}, "kubectl patch statefulset ledger -n payments"),
+        (
+            [],
+            {"servers": [pod(annotations={"sidecar.istio.io/interceptionMode": "NONE"})]},
+            "let the sidecar capture its traffic, as layer 1 says",
+        ),
         ([rule("ISTIO_MUTUAL")], {"servers": [pod(sidecar=False)]}, "give the server a sidecar, as layer 1 says"),
         (
             [rule("ISTIO_MUTUAL"), peers("DISABLE")],
