@@ -32,6 +32,8 @@ from tests.diagnosis.answers import (
 )
 from tests.diagnosis.makers import NOW, found, peers, pod, policy, rule, service, world
 
+PATCH = "kubectl patch peerauthentication"
+
 
 def test_a_healthy_pair() -> None:
     """What was not read is unknown, and named; the layers come in their order."""
@@ -144,13 +146,15 @@ def test_alike_replicas_are_told_once() -> None:
         (
             [rule("ISTIO_MUTUAL"), peers("DISABLE")],
             {},
-            "take DISABLE out of PeerAuthentication payments/default; until then: kubectl patch destinationrule rule",
+            f"{PATCH} default -n payments --type merge -p "
+            + """'{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'; until then: kubectl patch destinationrule rule""",
         ),
         ([peers("DISABLE")], {}, "rollout migrate payments"),
         (
             [peers("STRICT", name="own", selector={"app": "ledger"}, ports={"8080": "DISABLE"})],
             {},
-            "take DISABLE for port 8080 out of PeerAuthentication payments/own",
+            f"{PATCH} own -n payments --type merge -p "
+            + """'{"spec":{"portLevelMtls":{"8080":{"mode":"PERMISSIVE"}}}}'""",
         ),
     ],
 )
