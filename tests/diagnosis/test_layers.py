@@ -32,7 +32,9 @@ from tests.diagnosis.answers import (
 )
 from tests.diagnosis.makers import NOW, found, peers, pod, policy, rule, service, world
 
-PATCH = "kubectl patch peerauthentication"
+PATCH, MERGE = "kubectl patch peerauthentication", "-n payments --type merge -p"
+WIDE = '{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'
+ONE_PORT = '{"spec":{"portLevelMtls":{"8080":{"mode":"PERMISSIVE"}}}}'
 
 
 def test_a_healthy_pair() -> None:
@@ -146,15 +148,13 @@ def test_alike_replicas_are_told_once() -> None:
         (
             [rule("ISTIO_MUTUAL"), peers("DISABLE")],
             {},
-            f"{PATCH} default -n payments --type merge -p "
-            + """'{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'; until then: kubectl patch destinationrule rule""",
+            f"{PATCH} default {MERGE} '{WIDE}'; until then: kubectl patch destinationrule rule",
         ),
         ([peers("DISABLE")], {}, "rollout migrate payments"),
         (
             [peers("STRICT", name="own", selector={"app": "ledger"}, ports={"8080": "DISABLE"})],
             {},
-            f"{PATCH} own -n payments --type merge -p "
-            + """'{"spec":{"portLevelMtls":{"8080":{"mode":"PERMISSIVE"}}}}'""",
+            f"{PATCH} own {MERGE} '{ONE_PORT}'",
         ),
     ],
 )
