@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -25,6 +26,8 @@ REST = 64 << 20
 QUIET = 30.0
 #: Seconds between two tries, and the longest pause.
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
+#: Seconds that all logs together may take to tell where they stand, and at the end to give what is left.
+BOUND = 10.0
 _FOLLOW = ("follow", "true")
 _NONE = -1
 _STAMP = re.compile(r"(?P<second>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(?P<rest>\d{1,9})\d*)?(?P<zone>Z|[+-]\d\d:\d\d) ")
@@ -40,22 +43,26 @@ class Follower:
         open_: asks for a pod's log with this query, and waits for a byte so long; each line behind its time.
         heard: gets each line with its time, on a reader's thread.
         pause: seconds before a stream that ended is opened anew.
+        bound: seconds that the beginning takes at most, and the end.
     """
 
-    def __init__(self, open_: Open, heard: Heard, *, pause: float = PAUSE) -> None:
+    def __init__(self, open_: Open, heard: Heard, *, pause: float = PAUSE, bound: float = BOUND) -> None:
         """Read nothing yet."""
-        self._open, self._heard, self._pause = open_, heard, pause
+        self._open, self._heard, self._pause, self._bound = open_, heard, pause, bound
         self._places: dict[Ref, _Place] = {}
         self._over = threading.Event()
 
     def start(self, pods: Iterable[Ref]) -> None:
         """Follow these from now on, each on a thread that does not keep the process from its end."""
-        for pod in pods:
-            self._places[pod] = _Place()
-            with suppress(RolloutError):  # the rest tells, if it lasts
-                self._places[pod].behind(self._newest(pod))
+        self._places.update((pod, _Place()) for pod in pods)
+        _together(self._look, self._places, self._bound)
         for pod, place in self._places.items():
-            threading.Thread(target=self._follow, args=(pod, place), name=f"log of {pod}", daemon=True).start()
+            place.settle()
+            _daemon(self._follow, pod, place).start()
+
+    def _look(self, pod: Ref) -> None:
+        with suppress(RolloutError):  # the rest tells, if it lasts
+            self._places[pod].behind(self._newest(pod))
 
     def stop(self) -> None:
         """No stream is opened any more, and no line of one is heard."""
@@ -63,8 +70,30 @@ class Follower:
         for place in self._places.values():
             place.leave()
 
+    def rests(self) -> Mapping[Ref, bool | str]:
+        """After `stop`: hear what the streams have not given yet, of all pods at once.
+
+        Returns:
+            True for a log that was heard to its end, False where it was more than `REST` bytes, else why it was not
+            read. One that hangs is left: its reader is not heard any more.
+        """
+        found: dict[Ref, bool | str] = {}
+
+        def read(pod: Ref) -> None:
+            try:
+                found[pod] = self.rest(pod)
+            except RolloutError as error:
+                found[pod] = error.problem
+
+        _together(read, self._places, self._bound)
+        ended = dict(found)
+        late = f"its end was not read: the API server did not give it within {self._bound:g} s"
+        for pod in self._places.keys() - ended.keys():
+            self._places[pod].leave()
+        return {pod: ended.get(pod, late) for pod in self._places}
+
     def rest(self, pod: Ref) -> bool:
-        """After `stop`: hear what a stream has not given yet; False where it was more than `REST` bytes.
+        """One pod's, however long it takes.
 
         Raises:
             RolloutError: the log cannot be read.
@@ -75,9 +104,10 @@ class Follower:
             query = [*place.since(), ("limitBytes", str(REST))]
         stream, size = self._open(pod, query, QUIET * 2), 0
         try:
-            for line, length in _lines(stream):
+            for line, length in _lines(stream) if place.enter(turn, stream) else ():
                 size += length
-                place.hear(turn, line, lambda at, text: self._heard(pod, at, text))
+                if not place.hear(turn, line, lambda at, text: self._heard(pod, at, text)):
+                    break
         finally:
             stream.close()
         return size < REST - LONGEST
@@ -134,10 +164,18 @@ class _Place:
         self._cursor = 0
         self._skip: int | None = None
         self._stream: Stream | None = None
+        self._settled = False
 
     def behind(self, newest: int) -> None:
-        """What is not younger than this is not ours."""
-        self._before = self._newest = newest
+        """What is not younger than this is not ours; told too late, it would hide what is."""
+        with self.lock:
+            if not self._settled:
+                self._before = self._newest = newest
+
+    def settle(self) -> None:
+        """Reading begins."""
+        with self.lock:
+            self._settled = True
 
     def turn(self) -> int:
         """Whoever reads now; who read before is not heard any more. To be asked under the lock."""
@@ -199,6 +237,21 @@ class _Place:
             self._skip = None
             return False
         return True
+
+
+def _daemon(work: Callable[..., None], pod: Ref, *more: object) -> threading.Thread:
+    """A thread that does not keep the process from its end."""
+    return threading.Thread(target=work, args=(pod, *more), name=f"log of {pod}", daemon=True)
+
+
+def _together(work: Callable[[Ref], None], pods: Iterable[Ref], seconds: float) -> None:
+    """For all pods at once; what is not done after so long goes on by itself."""
+    threads = [_daemon(work, pod) for pod in pods]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0.0))
 
 
 def _lines(stream: Iterable[bytes]) -> Iterator[tuple[str, int]]:

@@ -21,7 +21,8 @@ STATUS_LIMIT = 30.0
 #: Where it looks for istiods by itself.
 _USUAL = "istio-system"
 _NEXT = "run it by hand to see what it says"
-_UNKNOWN_NAMESPACE = re.compile(r'namespace "[^"]*" not found')
+#: What it says when it looked and found nothing; a clean run writes `[]` as well (istio.md 8.1).
+_CLEAN = re.compile(r"No validation issues found")
 #: Istiods were asked, and nobody was connected; with 0 of them nothing is known.
 _NOBODY = re.compile(r"no proxies found \(checked [1-9]\d* istiods?\)")
 _NO_SUCH_FLAG = re.compile(r"unknown (shorthand )?flag|flag provided but not defined")
@@ -81,8 +82,8 @@ class Istioctl:
         which = ["-n", asked[0]] if len(asked) == 1 else ["-A"]
         argv = ["analyze", "--color=false", "-o", "json", *self._cluster, *self._planes[0], *which]
         done = self._done(argv, LIMIT)
-        found = _messages(done.out)
-        if found is None or (done.code != 0 and not found) or _unknown_namespace(done):
+        found = _messages(done)
+        if found is None or (done.code != 0 and not found):
             raise self._failed(argv, done)
         messages = [
             AnalyzerMessage(m.code, m.level, m.origin, m.message, m.documentation_url or m.old_url) for m in found
@@ -144,7 +145,8 @@ class Istioctl:
 
     def _failed(self, argv: Sequence[str], done: process.Finished, what: str = "") -> RolloutError:
         said = done.err[-300:].strip() or done.out[-300:].decode(errors="replace").strip() or "it said nothing"
-        problem = what or f"failed with exit status {done.code}: {said}"
+        how = f"failed with exit status {done.code}" if done.code else f"{argv[0]} ended well, and told no findings"
+        problem = what or f"{how}: {said}"
         return RolloutError(
             f"istioctl {argv[0]}: {problem}" if what else f"istioctl {problem}",
             where=" ".join((self._path, *argv)),
@@ -158,11 +160,6 @@ def _first(out: bytes) -> str:
     return out.decode(errors="replace").strip().partition("\n")[0][:100] or "it is empty"
 
 
-def _unknown_namespace(done: process.Finished) -> bool:
-    """Exit status 0, and nothing on its output (istio.md 8.1)."""
-    return not done.out.strip() and _UNKNOWN_NAMESPACE.search(done.err) is not None
-
-
 def _concerns(message: AnalyzerMessage, namespace: str) -> bool:
     """As its own -n has it: of the namespace, of the cluster, or of nothing that is named."""
     ref = message.ref
@@ -171,11 +168,14 @@ def _concerns(message: AnalyzerMessage, namespace: str) -> bool:
     return (ref.name if ref.kind == "Namespace" else ref.namespace) in ("", namespace)
 
 
-def _messages(out: bytes) -> tuple[_Message, ...] | None:
-    """None: not its JSON. No output and `null` are no findings."""
-    if not out.strip():
-        return ()
+def _messages(done: process.Finished) -> tuple[_Message, ...] | None:
+    """None: not its JSON. `null` is no finding; no output is none only where it says so.
+
+    A cluster that it cannot reach, and a namespace that it does not know, end with status 0 and no output as well.
+    """
+    if not done.out.strip():
+        return () if _CLEAN.search(done.err) else None
     try:
-        return msgspec.json.decode(out, type=tuple[_Message, ...] | None) or ()
+        return msgspec.json.decode(done.out, type=tuple[_Message, ...] | None) or ()
     except msgspec.MsgspecError:
         return None

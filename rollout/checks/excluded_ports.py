@@ -128,13 +128,13 @@ def _inbound(pods: Iterable[Pod], services: Iterable[Service]) -> Iterator[Findi
                     "it accepts plaintext under STRICT too, and no AuthorizationPolicy guards it",
                     f"Services that lead to it: {some(through)}",
                 ),
-                fix=_recapture(pod, port),
+                fix=recapture(pod, port),
                 severity=Severity.WARNING,
             )
 
 
-def _recapture(pod: Pod, port: int) -> str:
-    """Only this port comes back; what else is excluded stays so."""
+def recapture(pod: Pod, port: int) -> str:
+    """The command that captures a port: only this one comes back, what else is excluded stays so."""
     owner = workload(pod)
     excluded = pod.annotations.get(EXCLUDE_PORTS, "")
     if str(port) in _parts(excluded):

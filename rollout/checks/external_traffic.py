@@ -140,7 +140,7 @@ def _through_istio(view: View, scene: _Scene) -> Iterator[Finding]:
         where = (f"{entry.by} leads from it to {some(entry.services)}",)
         serving = scene.entrances.of(entry.gateway)
         for server in entry.servers:
-            if fault := _server(server, serving[0].namespace if serving else "istio-system"):
+            if fault := _server(entry.gateway, server, serving[0].namespace if serving else "istio-system"):
                 yield fault.at(entry.gateway, f"spec.servers[{server.port.name or server.port.number}]", where)
         if scene.first(entry.gateway.ref):
             own = view.mesh_config.trust_domains
@@ -259,7 +259,7 @@ def _strict_paths(ingress: Ingress, strict: _Strict) -> Iterator[str]:
                 yield f"{place} to {service.name}:{port.port}"
 
 
-def _server(server: Server, namespace: str) -> _Fault | None:
+def _server(gateway: IstioGateway, server: Server, namespace: str) -> _Fault | None:
     """What clients outside use before the gateway: the flip neither breaks nor betters it (istio.md 11)."""
     protocol = server.port.protocol.upper()
     tls = server.tls
@@ -268,10 +268,18 @@ def _server(server: Server, namespace: str) -> _Fault | None:
         return _open(server.port.number, protocol, fix)
     if tls and tls.mode is ServerTLSMode.PASSTHROUGH and (tls.credential_name or tls.credential_names):
         measured = f"port {server.port.number} is PASSTHROUGH, and its certificate ignored"
-        return _Fault(measured, "a tls.mode", "write tls.mode: SIMPLE (an absent mode is PASSTHROUGH)")
+        return _Fault(measured, "a tls.mode: an absent one is PASSTHROUGH", _terminated(gateway, server))
     if tls and tls.mode in _CERTIFIED and (names := [n for n in (*tls.credential_names, tls.credential_name) if n]):
         return _unchecked(names, f"{' '.join(names)} -n {namespace}")
     return None
+
+
+def _terminated(gateway: IstioGateway, server: Server) -> str:
+    """The command; Kubernetes has a kind Gateway of its own."""
+    path = f"/spec/servers/{gateway.spec.servers.index(server)}/tls/mode"
+    patch = f'[{{"op":"add","path":"{path}","value":"{ServerTLSMode.SIMPLE}"}}]'
+    resource = f"{IstioGateway.RESOURCE.plural}.{IstioGateway.RESOURCE.group}"
+    return f"kubectl patch {resource} {gateway.name} -n {gateway.namespace} --type json -p '{patch}'"
 
 
 def _open(port: int, protocol: str, fix: str) -> _Fault:

@@ -15,7 +15,6 @@ from rollout.adapters.proxies import CONTAINER
 from rollout.cli.output import complain
 from rollout.cli.screen import style
 from rollout.diagnosis.patterns import Recogniser
-from rollout.errors import RolloutError
 from rollout.model.diagnosis import Recognition
 from rollout.model.kubernetes import Ref
 
@@ -65,15 +64,12 @@ class Listening:
     def finish(self) -> Followed:
         """What came in, with what the streams have not given yet."""
         self._follower.stop()
+        rests = self._follower.rests()
         logs: dict[Ref, Recognition | str] = {}
-        cut: set[Ref] = set()
         for pod, counted in self._counted.items():
-            try:
-                if not self._follower.rest(pod):
-                    cut.add(pod)
-                logs[pod] = counted.result()
-            except RolloutError as error:
-                logs[pod] = error.problem
+            whole = rests[pod]
+            logs[pod] = whole if isinstance(whole, str) else counted.result()
+        cut = {pod for pod, whole in rests.items() if whole is False}
         self._show()
         return Followed(logs, frozenset(cut))
 

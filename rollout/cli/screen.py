@@ -38,7 +38,9 @@ _SAMPLE = "next sample"
 def style(stream: TextIO, again: Again | None = None) -> Style:
     """How lines are set on this stream: its width (80 where it has none), colour, and what it can encode."""
     columns = min(_WIDEST, shutil.get_terminal_size((80, 24)).columns) if stream.isatty() else 80
-    return Style(width=columns, color=colour(stream), ascii=plain(stream), again=again or Again())
+    return Style(
+        width=columns, color=colour(stream), ascii=plain(stream), folds=stream.isatty(), again=again or Again()
+    )
 
 
 def whole(stream: TextIO, again: Again | None = None) -> Style:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -142,6 +143,8 @@ def ports(args: Any) -> Iterator[Ports]:
     if args.command in _JUDGING and not (args.namespaces or args.selector or args.all_namespaces):
         raise UsageError("no namespace is named", limit="NAMESPACE …, -l SELECTOR or --all-namespaces",
                          next=f"rollout {args.command} NAMESPACE")  # fmt: skip
+    if args.istioctl != "istioctl" and shutil.which(args.istioctl) is None and not Path(args.istioctl).exists():
+        raise UsageError(f"there is no {args.istioctl}", limit="istioctl's binary", where="--istioctl")
     with ExitStack() as stack:
         running = args.lab or ""
         lab = Running(running) if running.startswith("http://") else None

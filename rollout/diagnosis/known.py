@@ -88,7 +88,10 @@ PATTERNS: tuple[Pattern, ...] = (
         meaning="New handshakes fail while open connections go on. With the alert SSLV3_ALERT_CERTIFICATE_EXPIRED it "
         "is this proxy's own certificate, which the peer refused.",
         fix="restart the pod whose certificate expired, and see in its istio-proxy log why the agent did not renew it",
-        says=_any("certificate has expired", _reason("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501)),
+        says=_any(
+            (r"certificate has expired(?!\s*\?)", "certificate has expired"),
+            _reason("SSLV3_ALERT_CERTIFICATE_EXPIRED", 268436501),
+        ),
     ),
     Pattern(
         id="certificate-not-yet-valid",
@@ -184,6 +187,17 @@ PATTERNS: tuple[Pattern, ...] = (
         says=_any(
             _reason("WRONG_VERSION_NUMBER", 268435703),
             _reason("UNEXPECTED_MESSAGE", 268435679),
+            (r"(?-i:(?:SSL routines:|curl: \(35\) ).{0,200}wrong version number)", "wrong version number"),
+        ),
+        leftover=True,
+    ),
+    Pattern(
+        id="plaintext-to-tls",
+        title="Plaintext HTTP was sent to a port that expects TLS",
+        meaning="The other way round: the caller has no sidecar, goes past it, or a DestinationRule tells it to send "
+        "plaintext (DISABLE); or it speaks http to an app's own TLS.",
+        fix="give the caller a sidecar, take DISABLE out of its DestinationRule, or call the port with https",
+        says=_any(
             _reason("HTTP_REQUEST", 268435612, before="(?<=:)"),
             _reason("HTTPS_PROXY_REQUEST", 268435611),
         ),
@@ -287,9 +301,15 @@ PATTERNS: tuple[Pattern, ...] = (
         id="tcp-reset",
         title="A TCP connection was reset by the server",
         meaning="Flag UR: at a client's sidecar the server refused plaintext. `connection reset by peer` in an app "
-        "without a sidecar (curl 56) is the same from the other end.",
+        "without a sidecar (curl 56) is the same from the other end, and so is an end without an answer (curl 52).",
         fix="rollout diagnose --from POD.NS --to SERVICE.NS:PORT",
-        says=_any("connection reset by peer", "read ECONNRESET", "curl: (56)", flagged=(" ur ", '"ur', ",ur", "ur,")),
+        says=_any(
+            "connection reset by peer",
+            "read ECONNRESET",
+            "curl: (56)",
+            "curl: (52)",
+            flagged=(" ur ", '"ur', ",ur", "ur,"),
+        ),
         flags=(frozenset({"UR"}),),
     ),
 )

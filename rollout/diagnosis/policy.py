@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable
 import msgspec
 
 from rollout.checks.words import many
+from rollout.diagnosis import uncaptured
 from rollout.diagnosis.asking import looked_at, one_check, ranked, unread
 from rollout.diagnosis.question import Pair
 from rollout.diagnosis.reading import Found
 from rollout.diagnosis.rules import listing
-from rollout.diagnosis.sending import Call, Sent, sent
+from rollout.diagnosis.sending import Call, Sent, permissive, place, sent
 from rollout.diagnosis.table import SENDS, Cell, Client, Outcome, Server, cell
 from rollout.errors import UsageError
 from rollout.mesh.injection import ambient, captured_port, gateway, injected, live
@@ -30,13 +31,17 @@ NOT_LOOKED_AT = "not looked at: Sidecar resources, exportTo of Services, EnvoyFi
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A call to one pod's (container's) port: what is sent and why, what listens and who decided it, and the cell."""
+    """A call to one pod's (container's) port: what is sent and why, what listens and who decided it, and the cell.
+
+    `field` is where the mode stands in the policy that decided it.
+    """
 
     pod: Pod
     port: int
     sent: Sent
     server: Server
     mode: Effective
+    field: str
     cell: Cell
 
 
@@ -91,7 +96,15 @@ def verdicts(found: Found, port: ServicePort, mesh: MeshConfig) -> tuple[Verdict
         mode = policies.effective(pod, target)
         kind = server_kind(pod, target, mode.mode, spaces.get(pod.namespace))
         made += [
-            Verdict(pod=pod, port=target, sent=each, server=kind, mode=mode, cell=cell(each.client, kind))
+            Verdict(
+                pod=pod,
+                port=target,
+                sent=each,
+                server=kind,
+                mode=mode,
+                field=place(policies, pod, target),
+                cell=cell(each.client, kind),
+            )
             for each in sent(call, rules, policies, mesh)
         ]
     return tuple(made)
@@ -120,7 +133,7 @@ def of_pair(found: Found, pair: Pair, mesh: MeshConfig) -> LayerResult:
     findings: list[Finding] = []
     for same in groups.values():
         lines += _lines(same)
-        findings += [_finding(same)] if same[0].cell.mutual is False else []
+        findings += [(_past(same) if _server_side(same[0]) else _finding(same))] if same[0].cell.mutual is False else []
     probing = _probing(found, mesh)
     unknown = [v.cell.seen for v in judged if v.cell.mutual is None]
     return _layer((*findings, *probing.findings), (*lines, NOT_LOOKED_AT), [*unknown, *unread([probing])])
@@ -165,7 +178,8 @@ def _who(same: list[Verdict]) -> str:
 
 def _decided(verdict: Verdict) -> str:
     if verdict.server in (Server.UNCAPTURED, Server.OTHER):
-        return "no PeerAuthentication takes part"
+        past = f"{uncaptured.because(verdict.pod, verdict.port)}; " if verdict.server is Server.UNCAPTURED else ""
+        return f"{past}no PeerAuthentication takes part"
     return f"decided by {verdict.mode.decided_by}" if verdict.mode.decided_by else "Istio's default, no policy decides"
 
 
@@ -191,16 +205,37 @@ def _finding(same: list[Verdict]) -> Finding:
     )
 
 
+def _server_side(verdict: Verdict) -> bool:
+    """The client does what it should, and the server's sidecar stands beside."""
+    right = verdict.sent.client in (Client.AUTO, Client.ISTIO_MUTUAL)
+    return right and verdict.server is Server.UNCAPTURED and injected(verdict.pod)
+
+
+def _past(same: list[Verdict]) -> Finding:
+    """About the server, with what leaves its port out."""
+    first = same[0]
+    return msgspec.structs.replace(
+        _finding(same),
+        ref=workload(first.pod),
+        field=uncaptured.FIELD,
+        measured=f"the client sends mutual TLS to port {first.port}, which is not captured",
+        limit="captured by the sidecar",
+        where=(
+            uncaptured.because(first.pod, first.port),
+            first.sent.because,
+            f"{first.cell.outcome}: {first.cell.seen}",
+        ),
+        fix=uncaptured.fix(first.pod, first.port),
+    )
+
+
 def _fix(verdict: Verdict) -> str:
     """The client's side, unless it already does what it should and the server is what does not."""
     if verdict.sent.client in (Client.AUTO, Client.ISTIO_MUTUAL) and verdict.server is Server.UNCAPTURED:
-        if injected(verdict.pod):
-            return (
-                "let the sidecar capture the port (layer 1), or let clients send plaintext to it by a DestinationRule"
-            )
         return "give the server a sidecar, as layer 1 says"
     if verdict.sent.client is Client.ISTIO_MUTUAL:
-        return f"take DISABLE out of {verdict.mode.decided_by}; until then: {verdict.sent.fix}"
+        decided = verdict.mode.decided_by or verdict.pod.ref
+        return f"{permissive(decided, verdict.field)}; until then: {verdict.sent.fix}"
     return verdict.sent.fix
 
 
@@ -233,20 +268,22 @@ def of_pod(found: Found, mesh: MeshConfig) -> LayerResult:
         decided = f"decided by {mode.decided_by}" if mode.decided_by else "no policy decides"
         lines.append(f"{name}: {kind}, {decided}; without a sidecar a call {plain.outcome}")
         if kind is Server.DISABLE:
-            findings.append(_disabled(pod, name, mode))
+            findings.append(_disabled(pod, name, mode, place(policies, pod, port)))
         elif kind is Server.UNCAPTURED:
             lines.append(f"{name}: mutual TLS {meshed.outcome}, {meshed.seen}")
+    findings += uncaptured.refused(found.world, (pod,), policies, mesh)
     probing = one_check("probes", found.world, pod.namespace, mesh)
     return _layer((*findings, *probing.findings), tuple(lines), unread([probing]))
 
 
-def _disabled(pod: Pod, name: str, mode: Effective, ports: int = 1) -> Finding:
+def _disabled(pod: Pod, name: str, mode: Effective, field: str, ports: int = 1) -> Finding:
     return Finding(
         ref=mode.decided_by or pod.ref,
         measured=f"DISABLE for {name} of {pod.ref}" + (f", and {ports - 1} more" if ports > 1 else ""),
         limit="PERMISSIVE or STRICT",
         where=("clients send plaintext, and mutual TLS is refused",),
-        fix=f"rollout migrate {pod.namespace}, or take DISABLE out of {mode.decided_by}",
+        fix=f"rollout migrate {pod.namespace}; or, to PERMISSIVE alone: "
+        f"{permissive(mode.decided_by or pod.ref, field)}",
         check="peer-authentication",
         severity=Severity.BLOCKING,
         new=False,
@@ -275,7 +312,21 @@ def of_namespace(
                 if mode.mode is Mode.DISABLE:
                     disabled.setdefault(mode.decided_by, []).append((pod, mode, port))
     lines = [f"{many(count, 'port')} {mode}, decided by {by}" for (mode, by), count in counted.most_common()]
-    findings = [_disabled(pod, f"port {port}", mode, 1 + len(rest)) for (pod, mode, port), *rest in disabled.values()]
-    findings += [finding for result in results for finding in result.findings]
+    findings = [
+        _disabled(pod, f"port {port}", mode, place(policies, pod, port), 1 + len(rest))
+        for (pod, mode, port), *rest in disabled.values()
+    ]
+    refused = tuple(uncaptured.refused(world, pods, policies, mesh))
+    findings += refused
+    findings += [finding for result in results for finding in result.findings if not _said(finding, refused)]
     lines += listing(world, namespace, mesh)
     return _layer(findings, (*lines, *looked_at(results), left_out), unread(results))
+
+
+def _said(finding: Finding, refused: Iterable[Finding]) -> bool:
+    """The check's warning about a port of which is known that calls to it fail."""
+    return any(
+        finding.ref == other.ref and other.measured.startswith(f"{finding.measured}: ")
+        for other in refused
+        if finding.severity is Severity.WARNING
+    )

@@ -60,7 +60,8 @@ def read(question: OfPod | Pair, cluster: Cluster, mesh: MeshConfig, now: dateti
     if isinstance(question, OfPod):
         pod = _pod(cluster, question.pod)
         services = _lists(Service, cluster, (pod.namespace,))
-        return Found(world=_world(cluster, mesh, now, (pod,), {pod.namespace}, services, ()), servers=(pod,))
+        own_rules = (pod.namespace, mesh.root_namespace)
+        return Found(world=_world(cluster, mesh, now, (pod,), {pod.namespace}, services, own_rules), servers=(pod,))
     client = _pod(cluster, question.client)
     service, servers = _called(cluster, question.server)
     own = {client.namespace, question.server.namespace}

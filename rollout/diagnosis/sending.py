@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 import msgspec
@@ -191,14 +192,23 @@ def _auto(call: Call, policies: Policies, mesh: MeshConfig) -> Sent:
     if own.mode is Mode.DISABLE:
         return Sent(
             client=Client.PORT_DISABLED, because=f"{own.decided_by} is DISABLE for port {call.port}",
-            by=own.decided_by or server.ref, field=_field(policies, server, call.port),
-            fix=f"take DISABLE for port {call.port} out of {own.decided_by}",
+            by=own.decided_by or server.ref, field=place(policies, server, call.port),
+            fix=permissive(own.decided_by or server.ref, place(policies, server, call.port)),
         )  # fmt: skip
     return Sent(client=Client.AUTO, because="clients follow what each server can do", by=server.ref)
 
 
-def _field(policies: Policies, server: Pod, port: int) -> str:
+def place(policies: Policies, server: Pod, port: int) -> str:
     """Where the mode of a port stands, in the policy that decides it."""
     selecting = policies.workload_policy(server)
     own = selecting.spec.port_level_mtls.get(str(port)) if selecting else None
     return "spec.mtls.mode" if own is None or own.mode is Mode.UNSET else f"spec.portLevelMtls.{port}.mode"
+
+
+def permissive(policy: Ref, field: str) -> str:
+    """The command that lets a port take mutual TLS, and cuts nobody off."""
+    *parents, leaf = field.split(".")
+    body = json.dumps({leaf: "PERMISSIVE"}, separators=(",", ":"))
+    for parent in reversed(parents):
+        body = f'{{"{parent}":{body}}}'
+    return f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type merge -p '{body}'"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -16,6 +17,13 @@ _EVIDENCE = "evidence"
 _READING = ("--metrics-match", "--look-back")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _WORD = r"(?:'[^']*'|\"[^\"]*\"|\S)+"
+#: Words in a sentence that are typed as they stand; punctuation ends a command, where no quote holds it.
+_TYPED = re.compile(
+    r"`[^`]*`\S*"
+    r"|(?<!\S)(?:kubectl|istioctl|rollout (?=[a-z])|echo (?='))(?:'[^']*'|\"[^\"]*\"|(?![,;:](?: |$)).)*[,;:]?"
+    r"|(?<!\S)(?:--[a-z-]+ )?(?:'[^']*'|\"[^\"]*\")\S*(?: --[a-z-]+ \S+)*"
+    r"|(?<!\S)\{\S+"
+)
 _RUN = re.compile(r"(.+)-\d{8}-\d{4}-[0-9a-f]{4}")
 
 
@@ -67,3 +75,13 @@ def is_command(text: str) -> bool:
 def words(command: str) -> list[str]:
     """The command's words with their quotes kept, a flag together with its value."""
     return re.findall(rf"--\S+ (?!--){_WORD}|{_WORD}", command)
+
+
+def parted(text: str) -> Iterator[tuple[str, bool]]:
+    """What a fix consists of, in order: prose, and commands (True) with the punctuation behind them."""
+    at = 0
+    for found in _TYPED.finditer(text):
+        yield from ((said, False) for said in [text[at : found.start()].strip()] if said)
+        yield found[0].strip(), True
+        at = found.end()
+    yield from ((said, False) for said in [text[at:].strip()] if said)

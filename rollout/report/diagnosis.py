@@ -9,7 +9,7 @@ import msgspec
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult, PatternCount, Recognition
 from rollout.model.finding import Finding, Status
 from rollout.report.json import FORMAT_VERSION
-from rollout.report.layout import Style, count, labelled, wrap
+from rollout.report.layout import Style, advice, count, labelled, wrap
 from rollout.report.redact import redact_all
 
 #: Findings and lines of one layer that text shows; JSON has all.
@@ -43,7 +43,7 @@ def diagnosis(found: Diagnosis, style: Style, *, where: str = "") -> list[str]:
     lines.append("")
     lines += labelled("cause" if found.cause else "result", found.sentence, style)
     lines += labelled("evidence", found.evidence, style)
-    return lines + labelled("fix", found.fix, style)
+    return lines + advice(found.fix, style)
 
 
 def _unseen(found: Diagnosis) -> bool:
@@ -75,7 +75,7 @@ def _finding(finding: Finding, style: Style) -> list[str]:
         *labelled("measured", [finding.measured, accepted if finding.new else ""], style),
         *labelled("limit", finding.limit, style),
         *labelled("where", finding.where, style),
-        *labelled("fix", finding.fix, style),
+        *advice(finding.fix, style),
     ]
 
 
@@ -105,7 +105,7 @@ def _pattern(pattern: PatternCount, style: Style) -> list[str]:
         *labelled("meaning", pattern.meaning, style),
         *labelled("detail", details, style),
         *labelled("example", pattern.example, style),
-        *labelled("fix", pattern.fix, style),
+        *advice(pattern.fix, style),
     ]
 
 

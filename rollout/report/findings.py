@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollout.model.finding import CheckResult, Finding, Status
 from rollout.model.traffic import Edge, Evidence, EvidenceVerdict, Family, Offender
-from rollout.report.layout import Style, count, day, labelled, labelled_once, share, span, wrap
+from rollout.report.layout import Style, advice, count, day, labelled, labelled_once, share, span, wrap
 
 _EDGES = 10
 _FAMILIES = {Family.HTTP: "request", Family.TCP: "connection"}
@@ -46,7 +46,7 @@ def _finding(finding: Finding, style: Style) -> list[str]:
         *labelled("window", finding.window, style),
         *labelled_once("query", finding.query, style),
         *labelled("where", finding.where, style),
-        *labelled("fix", finding.fix, style),
+        *advice(finding.fix, style),
         *labelled("waived", finding.waived, style),
     ]
 
@@ -121,4 +121,4 @@ def _offender(offender: Offender, style: Style) -> list[str]:
     lines = labelled("caller", who, style)
     ranked = [f"{n}. {s.who}: {s.because}" for n, s in enumerate(offender.suspects, 1)]
     lines += labelled("suspects", ["likeliest first:", *ranked] if ranked else "", style)
-    return lines + labelled("fix", offender.suspects[0].fix if offender.suspects else "", style)
+    return lines + advice(offender.suspects[0].fix if offender.suspects else "", style)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from rollout.model.finding import Status
-from rollout.report.commands import Again, is_command
+from rollout.report.commands import Again, is_command, parted
 from rollout.report.commands import words as shell_words
 from rollout.report.redact import redact
 
@@ -34,11 +34,15 @@ _TONES = {
 
 
 class Style(msgspec.Struct, frozen=True, kw_only=True):
-    """How lines are set: `width` in columns, `zone` for every time of day, `again` for every next command."""
+    """How lines are set: `width` in columns, `zone` for every time of day, `again` for every next command.
+
+    `folds`: a next command that is too long goes on in further lines; False in a pipe, whose reader takes it whole.
+    """
 
     width: int = 80
     color: bool = False
     ascii: bool = False
+    folds: bool = True
     zone: tzinfo = UTC
     again: Again = Again()
 
@@ -140,13 +144,15 @@ def command(text: str, style: Style, *, first: str = "", rest: str = "    ") -> 
     A single word that is wider than a line is left whole for the same reason.
     """
     text = style.clean(style.again.command(text))
+    if is_command(text) and not style.folds:
+        return [first + text]
     if width_of(first + text) <= style.columns or not is_command(text):
         return wrap(text, style, first=first, rest=rest)
     lines: list[str] = []
     line = first
     room = style.columns - len(rest) - 2
-    parted = ([pair] if width_of(pair) <= room or pair[0] != "-" else pair.split(" ", 1) for pair in shell_words(text))
-    for word in (part for parts in parted for part in parts):
+    pairs = ([pair] if width_of(pair) <= room or pair[0] != "-" else pair.split(" ", 1) for pair in shell_words(text))
+    for word in (part for parts in pairs for part in parts):
         if line.strip() and not line.endswith(" ") and width_of(f"{line} {word}") > style.columns - 2:
             lines.append(f"{line} \\")
             line = rest
@@ -191,6 +197,24 @@ def labelled(label: str, texts: str | Sequence[str], style: Style) -> list[str]:
         if text.strip():
             lines += wrap(text, style, first=blank if lines else head, rest=blank)
     return lines
+
+
+def advice(text: str, style: Style) -> list[str]:
+    """A fix: its prose is wrapped, and each command in it stays whole, however long, so that it can be copied."""
+    blank = " " * (INDENT + _LABEL)
+    parts = list(parted(style.clean(text)))
+    if not parts:
+        return []
+    line, lines, empty = f"{' ' * INDENT}{'fix':<{_LABEL - 1}} ", [], True
+    room = style.columns - len(blank)
+    for part, whole in parts:
+        for piece in [part] if whole else (piece for word in part.split() for piece in _pieces(word, room)):
+            if not empty and width_of(f"{line} {piece}") > style.columns:
+                lines.append(line)
+                line, empty = blank, True
+            line += piece if empty else f" {piece}"
+            empty = False
+    return [*lines, line]
 
 
 def labelled_once(label: str, text: str, style: Style) -> list[str]:

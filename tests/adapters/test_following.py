@@ -241,3 +241,49 @@ def test_a_rest_that_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     follower.start([])
     follower._places[POD] = following._Place()
     assert not follower.rest(POD)
+
+
+class Hanging(Server):
+    """Answers the others, and never about one pod until it is let go."""
+
+    def __init__(self, stuck: Ref, *, whole: bool = False) -> None:
+        super().__init__()
+        self.stuck, self.whole, self.release = stuck, whole, threading.Event()
+
+    def open(self, pod: Ref, query: Sequence[tuple[str, str]], quiet: float) -> Stream:
+        following = ("follow", "true") in query
+        if pod == self.stuck and (self.whole or not following):
+            assert self.release.wait(30)
+        if following:
+            return Fed([], ends=False)
+        return Fed([line(1, "old")] if ("tailLines", "1") in query else [line(2, f"last of {pod.name}")])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_log_that_hangs_is_left(*, whole: bool) -> None:
+    """At the beginning and at the end: the others are heard, the time is kept, and what comes late is nobody's."""
+    found: list[str] = []
+    server = Hanging(OTHER, whole=whole)
+    follower = Follower(server.open, lambda _pod, _at, text: found.append(text), pause=0.001, bound=0.2)
+    begun = time.monotonic()
+    follower.start((POD, OTHER))
+    follower.stop()
+    told = follower.rests()
+    assert 5 > time.monotonic() - begun
+    server.release.set()
+    for thread in threading.enumerate():
+        if thread.name == f"log of {OTHER}":
+            thread.join(30)
+    assert {POD: True, OTHER: "its end was not read: the API server did not give it within 0.2 s"} == told
+    assert ["last of orders-1"] == found
+
+
+def test_why_a_rest_was_not_read() -> None:
+    """The sentence of the API server's answer."""
+    server = Server(last=NotFound("it is gone"))
+    follower = Follower(server.open, lambda *_: None, pause=0.001)
+    follower.start((POD,))
+    assert server.served.wait(30)
+    follower.stop()
+    server.answers = [NotFound("it is gone")]
+    assert {POD: "it is gone"} == follower.rests()

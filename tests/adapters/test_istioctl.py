@@ -121,9 +121,11 @@ def test_findings_count_whatever_the_exit_status() -> None:
     [
         ({"code": 1, "err": "Error: connection refused"}, "exit status 1: Error: connection refused"),
         ({"code": 64, "out": "[]", "err": "Error: unknown flag: --color"}, "exit status 64: Error: unknown flag"),
-        ({"code": 0, "out": "no JSON"}, "exit status 0: no JSON"),
-        ({"code": 0, "out": '{"a": 1}'}, "exit status 0"),
+        ({"code": 0, "out": "no JSON"}, "istioctl analyze ended well, and told no findings: no JSON"),
+        ({"code": 0, "out": '{"a": 1}'}, 'told no findings: {"a": 1}'),
         ({"code": 0, "err": 'namespace "nosuch" not found\n'}, 'namespace "nosuch" not found'),
+        ({"code": 0, "err": "Error: failed to contact the cluster"}, "told no findings: Error: failed to contact"),
+        ({"code": 0}, "told no findings: it said nothing"),
         ({"code": 1}, "it said nothing"),
     ],
 )
@@ -186,7 +188,7 @@ def test_a_real_istioctl_speaks_as_it_is_read(tmp_path: Path) -> None:
     )
     argv = ["istioctl", "analyze", "--color=false", "-o", "json", "--use-kube=false", "-A", str(manifest)]
     done = istioctl._run(argv, 60)
-    found = istioctl._messages(done.out)
+    found = istioctl._messages(done)
     assert found is not None, done
     assert ["IST0103"] == [each.code for each in found if each.code == "IST0103"], done
     assert Ref("Pod", "ns", "bare") in [AnalyzerMessage(m.code, m.level, m.origin, m.message).ref for m in found]

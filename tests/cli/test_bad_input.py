@@ -346,3 +346,10 @@ def test_a_document_names_every_mistake_of_a_playbook(
     path.write_text("- name: x\n  hosts: all\n  tasks:\n    - strct: {}\n")
     assert 2 == main(["plan", "production", "--playbook", str(path), "--lab", lab.api_url, "-o", "json"])
     assert [2, 4] == [one["line"] for one in json.loads(capsys.readouterr().out)["error"]["problems"]]
+
+
+@pytest.mark.parametrize("path", ["/nowhere/istioctl", "nosuch-istioctl"])
+def test_an_istioctl_that_is_not_there(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever names one wants it to be asked."""
+    assert 2 == main(["diagnose", "production", "--istioctl", path, "--lab", "healthy"])
+    assert f"there is no {path}" in capsys.readouterr().err

@@ -100,7 +100,7 @@ def asked(pods: int) -> tuple[Counter[str], Counter[str], int]:
     clock.start()
     pair = ["--from", "web-1.shop", "--to", "ledger.payments:80"]
     try:
-        code = main(["diagnose", *pair, "--logs", "5s", "--istioctl", "/nowhere", "--lab", server.url])
+        code = main(["diagnose", *pair, "--logs", "5s", "--lab", server.url])
     finally:
         clock.close()
         server.stop()

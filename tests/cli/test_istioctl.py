@@ -209,6 +209,6 @@ def test_a_plan_never_blocks_for_want_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: Mapping[str, Any] | None
 ) -> None:
     """Missing or broken: skipped, with the reason."""
-    path = "/nowhere/istioctl" if answers is None else made(tmp_path / "bin", answers)
-    assert 0 == main(["plan", "payments", "--istioctl", path, "--lab", "healthy"])
+    named = [] if answers is None else ["--istioctl", made(tmp_path / "bin", answers)]
+    assert 0 == main(["plan", "payments", *named, "--lab", "healthy"])
     assert "(proxies-in-sync): skipped" in " ".join(capsys.readouterr().out.split())

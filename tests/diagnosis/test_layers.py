@@ -32,6 +32,10 @@ from tests.diagnosis.answers import (
 )
 from tests.diagnosis.makers import NOW, found, peers, pod, policy, rule, service, world
 
+PATCH, MERGE = "kubectl patch peerauthentication", "-n payments --type merge -p"
+WIDE = '{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'
+ONE_PORT = '{"spec":{"portLevelMtls":{"8080":{"mode":"PERMISSIVE"}}}}'
+
 
 def test_a_healthy_pair() -> None:
     """What was not read is unknown, and named; the layers come in their order."""
@@ -134,18 +138,23 @@ def test_alike_replicas_are_told_once() -> None:
 @pytest.mark.parametrize(
     ("objects", "case", "fix"),
     [
-        ([], {"servers": [pod(annotations={EXCLUDE: "8080"})]}, "let the sidecar capture the port"),
+        ([], {"servers": [pod(annotations={EXCLUDE: "8080"})]}, "kubectl patch statefulset ledger -n payments"),
+        (
+            [],
+            {"servers": [pod(annotations={"sidecar.istio.io/interceptionMode": "NONE"})]},
+            "let the sidecar capture its traffic, as layer 1 says",
+        ),
         ([rule("ISTIO_MUTUAL")], {"servers": [pod(sidecar=False)]}, "give the server a sidecar, as layer 1 says"),
         (
             [rule("ISTIO_MUTUAL"), peers("DISABLE")],
             {},
-            "take DISABLE out of PeerAuthentication payments/default; until then: kubectl patch destinationrule rule",
+            f"{PATCH} default {MERGE} '{WIDE}'; until then: kubectl patch destinationrule rule",
         ),
         ([peers("DISABLE")], {}, "rollout migrate payments"),
         (
             [peers("STRICT", name="own", selector={"app": "ledger"}, ports={"8080": "DISABLE"})],
             {},
-            "take DISABLE for port 8080 out of PeerAuthentication payments/own",
+            f"{PATCH} own {MERGE} '{ONE_PORT}'",
         ),
     ],
 )

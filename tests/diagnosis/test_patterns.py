@@ -107,8 +107,19 @@ KNOWN: list[tuple[str, str, str]] = [
     ),
     ("wrong-version-number", access(REMOTE + reason("WRONG_VERSION_NUMBER", 268435703)), ""),
     ("wrong-version-number", tcp("UF,URX", failure=reason("UNEXPECTED_MESSAGE", 268435679)), ""),
-    ("wrong-version-number", alert("HTTP_REQUEST", 268435612), ""),
-    ("wrong-version-number", alert("HTTPS_PROXY_REQUEST", 268435611), ""),
+    (
+        "wrong-version-number",
+        "curl: (35) error:0A00010B:SSL routines::wrong version number",
+        "",
+    ),
+    (
+        "wrong-version-number",
+        "curl: (35) OpenSSL/1.1.1: error:1408F10B:SSL routines:ssl3_get_record:wrong version number",
+        "",
+    ),
+    ("plaintext-to-tls", alert("HTTP_REQUEST", 268435612), ""),
+    ("plaintext-to-tls", "TLS_error:|268435612:SSL_routines:OPENSSL_internal:HTTP_REQUEST:TLS_error_end", ""),
+    ("plaintext-to-tls", alert("HTTPS_PROXY_REQUEST", 268435611), ""),
     ("rbac-denied", access(RBAC, "-", 403), "ns[payments]-policy[deny-all]-rule[0]"),
     ("rbac-denied", access("rbac_access_denied_matched_policy[none]", "-", 403), "none"),
     (
@@ -172,6 +183,7 @@ KNOWN: list[tuple[str, str, str]] = [
     ("tcp-reset", tcp("UF,UR"), ""),
     ("tcp-reset", as_json(response_flags="UR"), ""),
     ("tcp-reset", "Error: read ECONNRESET", ""),
+    ("tcp-reset", "curl: (52) Empty reply from server", ""),
     ("tcp-reset", "curl: (56) Recv failure: Connection reset by peer", ""),
 ]
 
@@ -208,6 +220,8 @@ def test_every_pattern_is_shown_by_a_line() -> None:
         '"response_flags" without an object',
         '{"response_flags": ["UR"]}',
         "curl was here, ur, too",
+        "asked whether its certificate has expired? no",
+        "the file has a wrong version number",
         "info cache generated new workload certificate, latency=50ms ttl=23h59m59s",
     ],
 )

@@ -106,6 +106,15 @@ def test_a_long_command_goes_on_behind_backslashes(width: int) -> None:
     assert shlex.split(style.again.command("rollout migrate x")) == shlex.split(joined)
 
 
+def test_in_a_pipe_a_command_is_one_line() -> None:
+    """However long; what is no command is wrapped all the same."""
+    style = Style(width=24, folds=False, again=Again(cluster=("--context kind-demo",)))
+    assert ["Next: rollout migrate production --context kind-demo"] == command(
+        "rollout migrate production", style, first="Next: "
+    )
+    assert ["look at the proxies, and", "    wait"] == command("look at the proxies, and wait", style)
+
+
 def test_every_next_is_told_so(rolled_back: Run) -> None:
     """The result of a run, one that goes on, an error, and JSON."""
     style = Style(again=Again(cluster=("--context c",)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rollout.model.diagnosis import Diagnosis, Layer, LayerResult, PatternCount, Recognition
 from rollout.model.finding import Finding, Severity, Status
 from rollout.model.kubernetes import Ref
 from rollout.report.diagnosis import FINDINGS, LINES, diagnosis, diagnosis_json, recognition, recognition_json
-from rollout.report.layout import Style, width_of
+from rollout.report.layout import Style, advice, width_of
 
 REF = Ref("Pod", "payments", "ledger-1")
 
@@ -78,10 +80,49 @@ def test_lines_fit_and_secrets_are_cut() -> None:
     """Whatever a cluster says."""
     secret = finding(where=("https://user:hunter2@host/", "x" * 300), fix="y " * 200)
     for width in (24, 60, 80):
-        shown = diagnosis(end(*layers(secret)), Style(width=width))
+        shown = diagnosis(end(*layers(secret), fix="z" * 100), Style(width=width))
         assert max(width_of(line) for line in shown) <= width
         assert "hunter2" not in "\n".join(shown)
     assert "hunter2" not in repr(diagnosis_json(end(*layers(secret))))
+
+
+PATCH = """kubectl patch deployment orders -n production --type merge -p '{"spec": {"template": {"metadata": null}}}'"""
+
+
+@pytest.mark.parametrize(
+    ("fix", "expected"),
+    [
+        ("", []),
+        (PATCH, [PATCH]),
+        (
+            f"let the caller use mutual TLS (layers 1 and 2), or by hand: {PATCH}; or exempt it with a reason",
+            [
+                "let the caller use mutual TLS (layers 1 and 2), or by hand:",
+                f"{PATCH};",
+                "or exempt it with a reason",
+            ],
+        ),
+        (
+            "when `kubectl get all -n production -l app=orders,tier=backend` shows the pod's peers: istioctl x",
+            [
+                "when `kubectl get all -n production -l app=orders,tier=backend`",
+                "shows the pod's peers: istioctl x",
+            ],
+        ),
+        (
+            "or, when it may be cut, accept the caller: --waive 'plaintext-callers=a/web -> b/orders' --reason TEXT",
+            [
+                "or, when it may be cut, accept the caller:",
+                "--waive 'plaintext-callers=a/web -> b/orders' --reason TEXT",
+            ],
+        ),
+        ("add a rule: " + '{"to":' + "x" * 80 + "}", ["add a rule:", '{"to":' + "x" * 80 + "}"]),
+    ],
+)
+def test_a_fix_can_be_copied(fix: str, expected: list[str]) -> None:
+    """Its commands are never broken, however long they are; its prose is wrapped."""
+    lead = ["    fix       ", *[" " * 14] * 9]
+    assert [f"{head}{line}" for head, line in zip(lead, expected, strict=False)] == advice(fix, Style())
 
 
 PATTERN = PatternCount(
