@@ -14,6 +14,7 @@ from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import (
+    EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
     UNINITIALIZED,
     addressable,
@@ -23,6 +24,7 @@ from rollout.mesh.injection import (
     live,
     missing_cause,
     proxy_container,
+    recaptured_interface,
     uncaptured_because,
 )
 from rollout.mesh.workloads import patch_template, restart, workload
@@ -109,6 +111,8 @@ def _capture(pod: Pod, why: str) -> str:
     owner = workload(pod)
     if why.startswith(UNINITIALIZED):
         return f"kubectl delete pod {pod.name} -n {pod.namespace}"
+    if why.startswith(EXCLUDE_INTERFACES):
+        return recaptured_interface(pod)
     annotation, colon, _ = why.partition(":")
     if colon and annotation in pod.annotations:
         return patch_template(owner, "annotations", annotation, None)

@@ -9,11 +9,13 @@ import msgspec
 from rollout.diagnosis.table import Client
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair, tls_settings
 from rollout.mesh.injection import (
+    EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
     addressable,
     ambient,
     gateway,
     proxy_container,
+    recaptured_interface,
     uncaptured_because,
 )
 from rollout.mesh.outbound import exclusions
@@ -128,6 +130,7 @@ def _past_sidecar(call: Call) -> Sent | None:
     fix = patch_template(owner, "annotations", reason, None) if annotated else (
         f"take port {port} out of what the mesh's defaults exclude (global.proxy), then {restart(owner)}"
     )  # fmt: skip
+    fix = recaptured_interface(call.client) if reason == EXCLUDE_INTERFACES else fix
     return Sent(
         client=Client.PAST_SIDECAR, because=f"{reason} lets the call pass by the client's sidecar",
         by=call.client.ref, field=f"metadata.annotations[{reason}]", fix=fix,

@@ -98,6 +98,11 @@ CLIENTS: list[tuple[str, Client, dict[str, Any]]] = [
         },
     ),
     ("no sidecar", Client.NO_SIDECAR, {"client": pod("web-1", "shop", sidecar=False)}),
+    (
+        "the interface excluded",
+        Client.PAST_SIDECAR,
+        {"client": pod("web-1", "shop", annotations={"traffic.sidecar.istio.io/excludeInterfaces": "eth0"})},
+    ),
     ("the port excluded", Client.PAST_SIDECAR, {"client": pod("web-1", "shop", annotations={EXCLUDED: "80"})}),
     (
         "the port excluded for the mesh",
