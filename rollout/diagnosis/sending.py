@@ -195,7 +195,7 @@ def _auto(call: Call, policies: Policies, mesh: MeshConfig) -> Sent:
         return Sent(
             client=Client.PORT_DISABLED, because=f"{own.decided_by} is DISABLE for port {call.port}",
             by=own.decided_by or server.ref, field=_field(policies, server, call.port),
-            fix=f"take DISABLE for port {call.port} out of {own.decided_by}",
+            fix=policies.raise_to_permissive(server, call.port),
         )  # fmt: skip
     return Sent(client=Client.AUTO, because="clients follow what each server can do", by=server.ref)
 

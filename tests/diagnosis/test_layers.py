@@ -145,7 +145,7 @@ def test_alike_replicas_are_told_once() -> None:
         (
             [peers("STRICT", name="own", selector={"app": "ledger"}, ports={"8080": "DISABLE"})],
             {},
-            "take DISABLE for port 8080 out of PeerAuthentication payments/own",
+            "kubectl patch peerauthentication own -n payments --type json -p ",
         ),
     ],
 )
