@@ -17,6 +17,7 @@ from rollout.mesh.injection import (
     EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
     UNINITIALIZED,
+    address,
     addressable,
     ambient,
     gateway,
@@ -102,7 +103,7 @@ def _uncaptured(pod: Pod) -> Iterator[Finding]:
             measured="absent" if value is None else value,
             limit="istio",
             where=("clients send plaintext to a pod without it, which STRICT refuses", f"belongs to {owner}"),
-            fix=restart(owner) if value is None else patch_template(owner, "labels", TLS_MODE_LABEL, None),
+            fix=address(pod),
         )
 
 

@@ -11,6 +11,7 @@ from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair, 
 from rollout.mesh.injection import (
     EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
+    address,
     addressable,
     ambient,
     gateway,
@@ -183,12 +184,12 @@ def _auto(call: Call, policies: Policies, mesh: MeshConfig) -> Sent:
         return Sent(
             client=Client.HEADLESS_MIXED, because=f"clients of a headless Service use mutual TLS only when all of its "
             f"pods can, and {bare.ref} cannot", by=bare.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]",
-            fix=restart(workload(bare)),
+            fix=address(bare),
         )  # fmt: skip
     if not addressable(server):
         return Sent(
             client=Client.NO_LABEL, because="clients send plaintext to a pod without the label",
-            by=server.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]", fix=restart(workload(server)),
+            by=server.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]", fix=address(server),
         )  # fmt: skip
     own = policies.effective(server, call.port)
     if own.mode is Mode.DISABLE:

@@ -94,6 +94,16 @@ def addressable(pod: Pod) -> bool:
     return pod.labels.get(TLS_MODE_LABEL) == "istio"
 
 
+def address(pod: Pod) -> str:
+    """The command that makes a pod without the label one that has it: what keeps injection or the label away goes."""
+    owner = workload(pod)
+    if pod.labels.get(INJECT) == "false":
+        return patch_template(owner, "labels", INJECT, None)
+    if _opted_out(pod):
+        return patch_template(owner, "annotations", INJECT, None)
+    return patch_template(owner, "labels", TLS_MODE_LABEL, None) if TLS_MODE_LABEL in pod.labels else restart(owner)
+
+
 def captured(pod: Pod) -> bool:
     """Inbound traffic goes through the proxy."""
     return not uncaptured_because(pod)

@@ -65,6 +65,7 @@ def test_virtual_services_are_read_where_a_rule_has_subsets() -> None:
         cluster, ask = asked_of(pod("web-1", "shop"), pod(), service(), each, routes("v1"))
         assert expected == len(ask().world.of(VirtualService))
         assert expected == len([name for name in cluster.lists if name.startswith("virtualservices")])
+    cluster, ask = asked_of(pod("web-1", "shop"), pod(), service(), rule(None, subsets=subsets), routes("v1"))
     cluster.refuse = {"destinationrules": Forbidden("no")}
     with pytest.raises(KindUnreadable, match="list destinationrules"):
         ask().world.of(DestinationRule)

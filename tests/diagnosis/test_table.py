@@ -10,7 +10,7 @@ from rollout.diagnosis.policy import overall, verdicts
 from rollout.diagnosis.table import CELLS, SENDS, Client, Outcome, Sends, Server, cell
 from rollout.model.gateways import VirtualService
 from rollout.model.istio import MeshConfig
-from rollout.model.kubernetes import ServicePort
+from rollout.model.kubernetes import Object, ServicePort
 from tests.diagnosis.makers import found, peers, pod, routes, rule, service, space
 
 MESH = MeshConfig()
@@ -243,12 +243,13 @@ def test_a_subset_is_a_second_answer() -> None:
         {"name": "v2", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}},
     ]
     both = [("", Client.ISTIO_MUTUAL), ("v1", Client.DISABLE)]
-    for there, forbidden, expected in (
+    cases: list[tuple[list[VirtualService], dict[type[Object], str] | None, list[tuple[str, Client]]]] = [
         ([routes("v1"), routes("v2")], None, both),
         ([routes("v2"), routes("v1", "other")], None, both[:1]),
         ([], None, both[:1]),
         ([], {VirtualService: "no right to list them"}, both),
-    ):
+    ]
+    for there, forbidden, expected in cases:
         everything = (rule("ISTIO_MUTUAL", subsets=subsets), *there)
         objects = found(*everything, client=SHOP, to=service(), servers=[pod()], unreadable=forbidden)
         judged = verdicts(objects, service().spec.ports[0], MESH)
