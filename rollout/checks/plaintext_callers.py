@@ -36,7 +36,7 @@ _NOUN = {Family.HTTP: "plaintext requests", Family.TCP: "plaintext connections"}
 def check(view: View) -> Findings:
     """One finding per plaintext edge; too little data is UNKNOWN, also where what was seen is clean."""
     evidence = view.evidence
-    before, policies = view.now.policies(), view.then.policies()
+    before, policies = view.as_read.policies(), view.then.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = {host(service): service for service in view.then.of(Service, view.target)}
     config = view.mesh_config
