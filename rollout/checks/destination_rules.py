@@ -102,7 +102,8 @@ def _finding(harm: _Harm, who: list[str], *, routed: bool, auto: bool) -> Findin
         used = f"{some(who)}, which its workloadSelector matches" if who else "nobody"
     else:
         used = f"clients in {some(who or harm.clients)}"
-    lines = [f"for {some(harm.services)}, used by {used}"]
+    unsure = "" if routed else f", if something routes to subset {setting.subset}"
+    lines = [f"for {some(harm.services)}, used by {used}{unsure}"]
     if not who and setting.some_clients:
         lines.append(f"its workloadSelector matches no live pod with a sidecar in {setting.rule.namespace}")
     elif not who:
@@ -110,7 +111,7 @@ def _finding(harm: _Harm, who: list[str], *, routed: bool, auto: bool) -> Findin
     if setting.subset and routed:
         lines.append(f"a VirtualService routes to subset {setting.subset}")
     elif setting.subset:
-        lines.append(f"counts only if something routes to subset {setting.subset}, and no VirtualService does")
+        lines.append(f"no VirtualService routes to subset {setting.subset}")
     return Finding(
         ref=setting.rule,
         field=setting.field,
