@@ -87,7 +87,7 @@ def check(view: View) -> Findings:
         nothing = decided(Request())
         if nothing.allowed is False:
             if pod.name in served:
-                found.add(_closed(nothing), pod)
+                found.add(_closed(nothing, selecting), pod)
             continue
         if workload(pod) not in seen and any(identity_fields(r) for policy in selecting for r in policy.spec.rules):
             seen.add(workload(pod))  # all callers of a mesh, asked once for each workload
@@ -112,6 +112,11 @@ def _field(decision: Decision) -> str:
     return "spec.rules" if decision.rule is None else f"spec.rules[{decision.rule}]"
 
 
+def _instead(decision: Decision, allow: str, what: str) -> str:
+    """What lets a denied request pass: an ALLOW rule, unless a DENY rule matches it."""
+    return allow if decision.rule is None else f"leave {what} out of {_field(decision)} of {decision.by}"
+
+
 def _policy(decision: Decision) -> Ref:
     """Whatever denies has a name: only without a policy is there none."""
     assert decision.by is not None
@@ -122,17 +127,32 @@ def _waive(ref: Ref) -> str:
     return f"or, when they may be cut: --waive '{META.id}={ref}' --reason TEXT"
 
 
-def _closed(decision: Decision) -> Finding:
+def _closed(decision: Decision, selecting: Iterable[AuthorizationPolicy]) -> Finding:
+    """A DENY rule goes before every ALLOW rule: only without it does anything pass (istio.md 10)."""
     ref = _policy(decision)
+    limit = "an ALLOW rule for the Service's callers"
+    fix = f"allow its callers, or look why not: kubectl get authorizationpolicies -n {ref.namespace} -o yaml"
+    if decision.rule is not None:
+        limit = "a DENY rule that the Service's callers do not match"
+        rules = next(len(policy.spec.rules) for policy in selecting if policy.ref == ref)
+        fix = f"an ALLOW rule does not help; when nobody is meant to be shut out: {_without(ref, decision.rule, rules)}"
     return Finding(
         ref=ref,
         field=_field(decision),
         measured="no request passes, whoever calls",
-        limit="an ALLOW rule for the Service's callers",
+        limit=limit,
         where=(decision.reason, "a Service leads there"),
-        fix=f"allow its callers, or look why not: kubectl get authorizationpolicies -n {ref.namespace} -o yaml",
+        fix=fix,
         severity=Severity.WARNING,
     )
+
+
+def _without(ref: Ref, rule: int, rules: int) -> str:
+    """The command that takes a rule out of a DENY policy; one without rules is refused, and so goes as a whole."""
+    if rules == 1:
+        return f"kubectl delete authorizationpolicy {ref.name} -n {ref.namespace}"
+    patch = f'[{{"op":"remove","path":"/spec/rules/{rule}"}}]'
+    return f"kubectl patch authorizationpolicy {ref.name} -n {ref.namespace} --type json -p '{patch}'"
 
 
 def _anew(decided: _Decide, pod: Pod, callers: Iterable[str], now: Policies, then: Policies) -> Iterator[Finding]:
@@ -156,7 +176,7 @@ def _anew(decided: _Decide, pod: Pod, callers: Iterable[str], now: Policies, the
                 " as soon as mutual TLS names them",
                 limit="the callers that pass now",
                 where=(some(names), "mutual TLS is off there now, and so the rule matches nobody yet"),
-                fix=f"allow them in {ref}; {_waive(ref)}",
+                fix=f"let them pass in {field} of {ref}; {_waive(ref)}",
                 severity=Severity.WARNING if perhaps else None,
             )
 
@@ -175,7 +195,8 @@ def _probed(decided: _Decide, pod: Pod, status_port: int) -> Iterator[Finding]:
                 measured=f"denies the kubelet's {probe.handler} probe of port {probe.port}",
                 limit="probes rewritten to Istio's agent, which no policy sees",
                 where=(decision.reason, probe.field),
-                fix="let the injector rewrite probes (see the check probes), or allow this one by its port and path",
+                fix="let the injector rewrite probes (see the check probes), or "
+                + _instead(decision, "allow this one by its port and path", "its port and path"),
                 severity=Severity.WARNING,
             )
 
@@ -196,7 +217,11 @@ def _open(decided: _Decide, selecting: Iterable[AuthorizationPolicy], pod: Pod, 
                 measured=f"denies every plaintext caller of port {port}, which stays {mode}",
                 limit="a rule that needs no identity, for the callers that the port is kept open for",
                 where=(decision.reason,),
-                fix=f'add a rule to an ALLOW policy: {{"to":[{{"operation":{{"ports":["{port}"]}}}}]}}',
+                fix=_instead(
+                    decision,
+                    f'add a rule to an ALLOW policy: {{"to":[{{"operation":{{"ports":["{port}"]}}}}]}}',
+                    f"port {port} (to.operation.notPorts)",
+                ),
                 severity=Severity.WARNING,
             )
             continue

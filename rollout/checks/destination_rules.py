@@ -15,16 +15,18 @@ import msgspec
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many, some
-from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair
+from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair, subset_routes
 from rollout.mesh.injection import live, proxy_container
 from rollout.mesh.services import host
+from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import ClientTLSMode, DestinationRule, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Service
 from rollout.record.state import State
 
 META = Meta("destination-rules", State.CHECKING, __doc__)
-READS = (DestinationRule, Service, Pod, PeerAuthentication, Namespace)
+READS = (DestinationRule, Service, Pod, PeerAuthentication, Namespace, VirtualService)
 
 
 _Strict = tuple[tuple[Service, tuple[int, ...]], ...]
@@ -35,7 +37,7 @@ class _Harm(msgspec.Struct):
 
     setting: TLSSetting
     clients: dict[str, None]
-    services: dict[str, None]
+    services: dict[str, Service]
 
 
 def check(view: View) -> Findings:
@@ -45,8 +47,9 @@ def check(view: View) -> Findings:
     proxied = view.then.derived(Pod, _proxied)
     clients = sorted(view.then.derived(Namespace, _names) | proxied)
     strict = view.then.strict_services()
-    for harm in _harms(rules, clients, strict):
-        yield _finding(harm, proxied, auto=config.enable_auto_mtls)
+    for harm in sorted(_harms(rules, clients, strict), key=lambda harm: harm.setting.subset != ""):
+        who = _who(view, harm, proxied)
+        yield _finding(harm, who, routed=_routed(view, harm), auto=config.enable_auto_mtls)
     if not config.enable_auto_mtls:
         yield from _without_auto(rules, sorted(proxied), strict)
     return f"{many(len(strict), 'Service')}, as clients of {many(len(clients), 'namespace')} reach them"
@@ -70,20 +73,45 @@ def _harms(rules: Rules, clients: list[str], strict: _Strict) -> Iterable[_Harm]
                 if setting.mode is not ClientTLSMode.ISTIO_MUTUAL and ports_of(setting, settings, ports):
                     harm = harms.setdefault((str(setting.rule), setting.field), _Harm(setting, {}, {}))
                     harm.clients.update(dict.fromkeys(alike))
-                    harm.services[service.name] = None
+                    harm.services[service.name] = service
     return harms.values()
 
 
-def _finding(harm: _Harm, proxied: frozenset[str], *, auto: bool) -> Finding:
+def _routed(view: View, harm: _Harm) -> bool:
+    """What is of no subset always counts; VirtualServices are read only where there is one."""
+    subset = harm.setting.subset
+    if not subset:
+        return True
+    routes = view.then.derived(VirtualService, subset_routes)
+    return any((host(service), subset) in routes for service in harm.services.values())
+
+
+def _who(view: View, harm: _Harm, proxied: frozenset[str]) -> list[str]:
+    """The namespaces whose sidecars use it; of a rule with a workloadSelector the workloads that it matches."""
     setting = harm.setting
-    speaking = [client for client in harm.clients if client in proxied]
-    lines = [f"for {some(harm.services)}, used by clients in {some(speaking or harm.clients)}"]
-    if not speaking:
-        lines.append("no sidecar runs in those namespaces now")
-    if setting.subset:
-        lines.append(f"counts where a VirtualService routes to subset {setting.subset}")
+    if not setting.some_clients:
+        return [client for client in harm.clients if client in proxied]
+    pods = view.then.of(Pod, setting.rule.namespace)
+    wanted = dict(setting.labels).items()
+    return [str(workload(p)) for p in pods if live(p) and proxy_container(p) and wanted <= p.labels.items()]
+
+
+def _finding(harm: _Harm, who: list[str], *, routed: bool, auto: bool) -> Finding:
+    setting = harm.setting
     if setting.some_clients:
-        lines.append("only for the clients that its workloadSelector matches")
+        used = f"{some(who)}, which its workloadSelector matches" if who else "nobody"
+    else:
+        used = f"clients in {some(who or harm.clients)}"
+    unsure = "" if routed else f", if something routes to subset {setting.subset}"
+    lines = [f"for {some(harm.services)}, used by {used}{unsure}"]
+    if not who and setting.some_clients:
+        lines.append(f"its workloadSelector matches no live pod with a sidecar in {setting.rule.namespace}")
+    elif not who:
+        lines.append("no sidecar runs in those namespaces now")
+    if setting.subset and routed:
+        lines.append(f"a VirtualService routes to subset {setting.subset}")
+    elif setting.subset:
+        lines.append(f"no VirtualService routes to subset {setting.subset}")
     return Finding(
         ref=setting.rule,
         field=setting.field,
@@ -91,7 +119,7 @@ def _finding(harm: _Harm, proxied: frozenset[str], *, auto: bool) -> Finding:
         limit="ISTIO_MUTUAL, or no tls at all" if auto else "ISTIO_MUTUAL",
         where=tuple(lines),
         fix=repair(setting, auto_mtls=auto),
-        severity=None if speaking else Severity.WARNING,
+        severity=None if who and routed else Severity.WARNING,
     )
 
 

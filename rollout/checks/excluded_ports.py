@@ -20,7 +20,17 @@ from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many, some
 from rollout.mesh import outbound
-from rollout.mesh.injection import EXCLUDE_PORTS, INCLUDE_PORTS, captured, captured_port, gateway, injected, live
+from rollout.mesh.injection import (
+    EXCLUDE_INTERFACES,
+    EXCLUDE_PORTS,
+    INCLUDE_PORTS,
+    captured,
+    captured_port,
+    gateway,
+    injected,
+    live,
+    recaptured_interface,
+)
 from rollout.mesh.services import Backends, reaching
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.finding import Finding, Severity
@@ -207,6 +217,8 @@ def _cut(pod: Pod, goal: str, port: int, annotation: str, text: str) -> Finding:
     stated = pod.annotations.get(annotation)
     if annotation == outbound.EXCLUDE_PORTS and stated is not None:
         fix = patch_template(owner, "annotations", annotation, _without(stated, str(port)))
+    elif annotation == EXCLUDE_INTERFACES:
+        fix = recaptured_interface(pod)
     elif stated is not None:
         fix = f"kubectl edit {owner.kind.lower()} {owner.name} -n {owner.namespace}: let {annotation} capture it"
     else:

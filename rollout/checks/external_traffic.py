@@ -1,8 +1,9 @@
 """Traffic from outside comes through gateways of the mesh, and with TLS.
 
-Why: a load balancer, a node port or an ingress controller without a sidecar calls the pods in plaintext, and STRICT
-refuses it: all traffic from outside is lost at once. A gateway of the mesh takes it over into mutual TLS; what its
-clients use before it is another question, which the flip does not answer: a server without TLS stays open.
+Why: a load balancer, a node port, an external address or an ingress controller without a sidecar calls the pods in
+plaintext, and STRICT refuses it: all traffic from outside is lost at once. A gateway of the mesh takes it over into
+mutual TLS; what its clients use before it is another question, which the flip does not answer: a server without TLS
+stays open.
 
 Fix: lead it through a gateway of the mesh, give the ingress controller a sidecar, or keep the port PERMISSIVE and
 exempt that policy.
@@ -122,6 +123,8 @@ def check(view: View) -> Findings:
             yield _straight(service, ports)
         elif grouped := _grouped(service, ports):
             yield _endpoint_groups(service, grouped)
+        if service.spec.external_ips and not service.headless:
+            yield _by_address(service, ports)
     ingresses = view.then.of(Ingress, view.target)
     classes = view.then.of(IngressClass)
     for ingress in ingresses:
@@ -185,6 +188,21 @@ def _straight(service: Service, ports: tuple[int, ...]) -> Finding:
         fix=f"lead it through a gateway of the mesh, and then: kubectl patch service {service.name} "
         f'-n {service.namespace} --type merge -p \'{{"spec":{{"type":"ClusterIP"}}}}\'; {_waive(service.ref)}',
         severity=None if ordered else Severity.WARNING,
+    )
+
+
+def _by_address(service: Service, ports: tuple[int, ...]) -> Finding:
+    """Every node takes what is sent to these addresses straight to the pods; no chart writes them by itself."""
+    return Finding(
+        ref=service.ref,
+        field="spec.externalIPs",
+        measured=f"externalIPs {some(service.spec.external_ips)} lead straight to "
+        f"{'port' if len(ports) == 1 else 'ports'} {', '.join(str(port) for port in ports)}",
+        limit="a gateway of the mesh in between",
+        where=("what comes in there is no mutual TLS, and STRICT refuses it",),
+        fix=f"lead it through a gateway of the mesh, and then: kubectl patch service {service.name} "
+        f'-n {service.namespace} --type json -p \'[{{"op":"remove","path":"/spec/externalIPs"}}]\'; '
+        f"{_waive(service.ref)}",
     )
 
 
@@ -287,7 +305,7 @@ def _open(port: int, protocol: str, fix: str) -> _Fault:
 
 
 def _unchecked(names: Iterable[str], secrets: str) -> _Fault:
-    measured = f"certificate {some(names)} is not checked: no right to list Secrets"
+    measured = f"certificate {some(names)} is not checked: rollout reads no Secrets"
     return _Fault(measured, "a Secret that is there", f"kubectl get secret {secrets}")
 
 

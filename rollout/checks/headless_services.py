@@ -15,11 +15,11 @@ from collections.abc import Iterable, Iterator
 from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
-from rollout.mesh.injection import PROXY, addressable, live
+from rollout.mesh.injection import PROXY, address, addressable, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import Backends, reaching, target_ports
 from rollout.mesh.strict import strict
-from rollout.mesh.workloads import restart, workload
+from rollout.mesh.workloads import workload
 from rollout.model.finding import Finding, Severity
 from rollout.model.istio import PeerAuthentication
 from rollout.model.kubernetes import ContainerPort, Pod, Ref, Service
@@ -69,7 +69,7 @@ def _mixed(service: Service, pods: tuple[Pod, ...], policies: Policies) -> Itera
                 f"so mesh clients send plaintext to all of them, and port {cut[0]} of the others refuses it",
                 f"for example {bare[0].ref}",
             ),
-            fix=restart(workload(bare[0])),
+            fix=address(bare[0]),
         )
 
 

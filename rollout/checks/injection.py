@@ -14,8 +14,10 @@ from rollout.checks.meta import Meta
 from rollout.checks.view import Findings, View
 from rollout.checks.words import many
 from rollout.mesh.injection import (
+    EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
     UNINITIALIZED,
+    address,
     addressable,
     ambient,
     gateway,
@@ -23,6 +25,7 @@ from rollout.mesh.injection import (
     live,
     missing_cause,
     proxy_container,
+    recaptured_interface,
     uncaptured_because,
 )
 from rollout.mesh.workloads import patch_template, restart, workload
@@ -100,7 +103,7 @@ def _uncaptured(pod: Pod) -> Iterator[Finding]:
             measured="absent" if value is None else value,
             limit="istio",
             where=("clients send plaintext to a pod without it, which STRICT refuses", f"belongs to {owner}"),
-            fix=restart(owner) if value is None else patch_template(owner, "labels", TLS_MODE_LABEL, None),
+            fix=address(pod),
         )
 
 
@@ -109,6 +112,8 @@ def _capture(pod: Pod, why: str) -> str:
     owner = workload(pod)
     if why.startswith(UNINITIALIZED):
         return f"kubectl delete pod {pod.name} -n {pod.namespace}"
+    if why.startswith(EXCLUDE_INTERFACES):
+        return recaptured_interface(pod)
     annotation, colon, _ = why.partition(":")
     if colon and annotation in pod.annotations:
         return patch_template(owner, "annotations", annotation, None)

@@ -3,7 +3,8 @@
 Why: STRICT refuses every plaintext connection, and a refused one leaves no metric at the destination: the callers that
 used plaintext during the look-back are the ones that the flip would cut off.
 
-Fix: give the caller a sidecar, remove the DestinationRule that turns its TLS off, or waive the edge when it may be cut.
+Fix: give the caller a sidecar, remove the DestinationRule that turns its TLS off, raise a PeerAuthentication that says
+DISABLE (towards such a port mesh clients send plaintext), or waive the edge when it may be cut.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import assert_never
 from rollout.checks.meta import Meta
 from rollout.checks.view import CannotTell, Findings, View
 from rollout.checks.waivers import NOT_PROVABLE, rate
-from rollout.mesh.destination_rules import Rules, TLSSetting, repair
-from rollout.mesh.injection import captured_port, live
+from rollout.mesh.destination_rules import Rules, repair
+from rollout.mesh.injection import Cause, captured_port, live
 from rollout.mesh.peer_authentication import Policies
 from rollout.mesh.services import host, selects, target_ports
 from rollout.mesh.workloads import workload
@@ -28,24 +29,28 @@ from rollout.record.state import State
 META = Meta("plaintext-callers", State.CONFIRMING, __doc__)
 READS = (Evidence, Pod, Service, PeerAuthentication, DestinationRule)
 
+_Reached = tuple[tuple[Pod, int], ...]
 _NOUN = {Family.HTTP: "plaintext requests", Family.TCP: "plaintext connections"}
 
 
 def check(view: View) -> Findings:
     """One finding per plaintext edge; too little data is UNKNOWN, also where what was seen is clean."""
     evidence = view.evidence
-    policies = view.then.policies()
+    before, policies = view.as_read.policies(), view.then.policies()
     pods = [pod for pod in view.then.of(Pod, view.target) if live(pod)]
     services = {host(service): service for service in view.then.of(Service, view.target)}
     config = view.mesh_config
     rules = view.now.derived(DestinationRule, Rules, view.root_namespace, config.default_destination_rule_export_to)
+    mutual = config.enable_auto_mtls
     known = {offender.edge: offender for offender in evidence.offenders}
     for edge in evidence.plaintext:
-        fates = _fates(edge, policies, pods, services)
-        culprit = _culprit(edge, rules, view.target)
+        reached = _reached(edge, pods, services)
+        culprit = _culprit(edge, rules, view.target, auto=mutual) or (
+            _disabled(edge, before, reached) if mutual else None
+        )
         offender = known.get(edge) or Offender(edge)
-        fix = repair(culprit, auto_mtls=config.enable_auto_mtls) if culprit else _fix(offender)
-        yield _finding(offender, evidence, fates, culprit, fix)
+        fix = culprit.fix if culprit else _fix(offender)
+        yield _finding(offender, evidence, _fates(reached, policies), culprit, fix)
     for warning in evidence.warnings:
         yield Finding(
             ref=Ref("Namespace", "", view.target), measured=warning, query=evidence.query, severity=Severity.WARNING
@@ -66,33 +71,57 @@ def check(view: View) -> Findings:
             assert_never(evidence.verdict)
 
 
-def _fates(edge: Edge, policies: Policies, pods: list[Pod], services: dict[str, Service]) -> frozenset[bool]:
-    """Whether STRICT would cut the edge, for each port that it may use: the metrics name a Service, never a port.
+def _reached(edge: Edge, pods: list[Pod], services: dict[str, Service]) -> _Reached:
+    """The ports that the edge may use, of each pod: the metrics name a Service, never a port. () where unknown."""
+    service = services.get(edge.service)
+    if service is None:
+        return ()
+    mine = [pod for pod in pods if selects(service, pod) and workload(pod).name == edge.destination.workload]
+    return tuple((pod, port) for pod in mine for p in service.spec.ports if (port := target_ports(p, pod)) is not None)
+
+
+def _fates(reached: _Reached, policies: Policies) -> frozenset[bool]:
+    """Whether STRICT would cut the edge, for each port that it may use.
 
     {False}: every port that the Service leads to stays open. Where that cannot be told, {True}.
     """
-    service = services.get(edge.service)
-    if service is None:
-        return frozenset({True})
-    mine = [pod for pod in pods if selects(service, pod) and workload(pod).name == edge.destination.workload]
-    ports = [(pod, port) for pod in mine for p in service.spec.ports if (port := target_ports(p, pod)) is not None]
-    if not ports:
-        return frozenset({True})
     return frozenset(
-        captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT for pod, port in ports
-    )
+        captured_port(pod, port) and policies.effective(pod, port).mode is Mode.STRICT for pod, port in reached
+    ) or frozenset({True})
 
 
-def _culprit(edge: Edge, rules: Rules, target: str) -> TLSSetting | None:
+def _culprit(edge: Edge, rules: Rules, target: str, *, auto: bool) -> Cause | None:
     """The DestinationRule that makes a named caller, which has a proxy, send something else than mutual TLS."""
     if not edge.source.named:
         return None
     settings = rules.settings(edge.source.namespace, target, edge.service)
-    return next((setting for setting in settings if setting.mode is not ClientTLSMode.ISTIO_MUTUAL), None)
+    found = next((setting for setting in settings if setting.mode is not ClientTLSMode.ISTIO_MUTUAL), None)
+    if found is None:
+        return None
+    return Cause(f"{found.rule} {found.field} is {found.mode.value} for this caller", repair(found, auto_mtls=auto))
+
+
+def _disabled(edge: Edge, before: Policies, reached: _Reached) -> Cause | None:
+    """The PeerAuthentication for which a named caller sends plaintext: of the namespace first (istio.md 3.2)."""
+    namespace = edge.destination.namespace
+    wide = before.of_namespace(namespace)
+    if not edge.source.named:
+        return None
+    if wide.mode is Mode.DISABLE:
+        why = f"{wide.decided_by} is DISABLE, and so mesh clients send plaintext to the namespace"
+        return Cause(
+            why, f"rollout migrate {namespace}: it raises DISABLE to PERMISSIVE, and they use mutual TLS at once"
+        )
+    modes = [before.effective(pod, port) for pod, port in reached]
+    if not modes or any(each.mode is not Mode.DISABLE for each in modes):
+        return None
+    pod, port = reached[0]
+    why = f"{modes[0].decided_by} is DISABLE for port {port}, and so mesh clients send plaintext to it"
+    return Cause(why, before.raise_to_permissive(pod, port))
 
 
 def _finding(
-    offender: Offender, evidence: Evidence, fates: frozenset[bool], culprit: TLSSetting | None, fix: str
+    offender: Offender, evidence: Evidence, fates: frozenset[bool], culprit: Cause | None, fix: str
 ) -> Finding:
     edge = offender.edge
     destination = edge.destination
@@ -104,7 +133,7 @@ def _finding(
         limit="0",
         window=_window(evidence),
         query=evidence.query,
-        where=(*_where(offender, fates), *_blamed(culprit)),
+        where=(*_where(offender, fates), *((culprit.sentence,) if culprit else ())),
         fix=fix,
         severity=None if True in fates else Severity.INFO,
     )
@@ -127,10 +156,6 @@ def _where(offender: Offender, fates: frozenset[bool]) -> tuple[str, ...]:
         lines.append("a caller without a sidecar has no name in the metrics")
         lines += [_suspect(suspect) for suspect in offender.suspects] or ["no suspect fits"]
     return tuple(lines)
-
-
-def _blamed(culprit: TLSSetting | None) -> tuple[str, ...]:
-    return (f"{culprit.rule} {culprit.field} is {culprit.mode.value} for this caller",) if culprit else ()
 
 
 def _suspect(suspect: Suspect) -> str:

@@ -127,6 +127,8 @@ def _objects(declared: frozenset[type]) -> tuple[type[Object], ...]:
 class View:
     """`now` is what is there, `then` the same after the flip, `target` the namespace that is asked about.
 
+    A dry run's `now` has the changes of its earlier states; `as_read` has none: it is what the evidence was made under.
+
     Args:
         evidence: the look-back's traffic; None when nobody has read it.
         analysis: istioctl's messages; None or Unreadable without istioctl.
@@ -162,6 +164,7 @@ class View:
         self._synced = synced
         self._record = _Record(declared)
         self.now = Lens(now, self._record, target, root_namespace, self._made[0])
+        self.as_read = Lens(World(now.readings), self._record, target, root_namespace, {})
         self.then = Lens(then, self._record, target, root_namespace, self._made[1])
         self.target = target
         self.root_namespace = root_namespace

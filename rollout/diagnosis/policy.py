@@ -16,15 +16,17 @@ from rollout.diagnosis.rules import listing
 from rollout.diagnosis.sending import Call, Sent, permissive, place, sent
 from rollout.diagnosis.table import SENDS, Cell, Client, Outcome, Server, cell
 from rollout.errors import UsageError
+from rollout.mesh.destination_rules import subset_routes
 from rollout.mesh.injection import ambient, captured_port, gateway, injected, live
 from rollout.mesh.peer_authentication import Effective, Policies
-from rollout.mesh.services import reaching, target_ports
+from rollout.mesh.services import host, reaching, target_ports
 from rollout.mesh.workloads import workload
 from rollout.model.diagnosis import Layer, LayerResult
 from rollout.model.finding import CheckResult, Finding, Severity, Status
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import DestinationRule, MeshConfig, Mode, PeerAuthentication
 from rollout.model.kubernetes import Namespace, Pod, Ref, Service, ServicePort
-from rollout.world.world import World
+from rollout.world.world import KindUnreadable, World
 
 #: What no rule here looks at, said so that a verdict is not taken for more than it is.
 NOT_LOOKED_AT = "not looked at: Sidecar resources, exportTo of Services, EnvoyFilters, VirtualServices, load balancers"
@@ -106,8 +108,20 @@ def verdicts(found: Found, port: ServicePort, mesh: MeshConfig) -> tuple[Verdict
                 cell=cell(each.client, kind),
             )
             for each in sent(call, rules, policies, mesh)
+            if _routed(found, each)
         ]
     return tuple(made)
+
+
+def _routed(found: Found, each: Sent) -> bool:
+    """What is sent for a subset counts where some VirtualService leads to it; where they cannot be read it may."""
+    if not each.subset:
+        return True
+    assert found.service is not None, "only hosts of Services have subsets here"
+    try:
+        return (host(found.service), each.subset) in found.world.derived(VirtualService, subset_routes)
+    except KindUnreadable:
+        return True
 
 
 def overall(found: Collection[Verdict]) -> Outcome:

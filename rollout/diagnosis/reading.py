@@ -14,6 +14,7 @@ import msgspec
 
 from rollout.diagnosis.question import Name, OfPod, Pair
 from rollout.errors import ClusterError, NotFound, UsageError
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import AuthorizationPolicy, DestinationRule, MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import (
     ConfigMap,
@@ -112,13 +113,16 @@ def _world(
 ) -> World:
     policed = (mesh.root_namespace, server or pods[0].namespace)
     own = sorted(namespaces)
+    listed = _lists(DestinationRule, cluster, rules)
+    subsets = not isinstance(listed, Unreadable) and any(s.traffic_policy for r in listed for s in r.spec.subsets)
     answers: dict[type[Object], object] = {
         Pod: pods,
         Service: services,
         Namespace: _gets(Namespace, cluster, [("", name) for name in own]),
         MutatingWebhookConfiguration: _lists(MutatingWebhookConfiguration, cluster, ("",)),
         PeerAuthentication: _lists(PeerAuthentication, cluster, policed),
-        DestinationRule: _lists(DestinationRule, cluster, rules),
+        DestinationRule: listed,
+        VirtualService: _lists(VirtualService, cluster, ("",)) if subsets else (),
         AuthorizationPolicy: _lists(AuthorizationPolicy, cluster, policed),
         ConfigMap: _gets(ConfigMap, cluster, [(name, ROOT_CERT) for name in own]),
         **dict.fromkeys(_NOT_ASKED, ()),

@@ -54,7 +54,8 @@ def _rows(world: World, namespace: str, mesh: MeshConfig) -> list[_Row]:
 
 
 def _line(row: _Row) -> str:
+    some_only = ", those that its workloadSelector matches" if row.setting.some_clients else ""
     return (
         f"{row.setting.rule}: for {some(row.services)}, {row.setting.field} {row.setting.mode.value}, "
-        f"used by clients in {some(row.clients)}"
+        f"used by clients in {some(row.clients)}{some_only}"
     )

@@ -10,11 +10,14 @@ import msgspec
 from rollout.diagnosis.table import Client
 from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, repair, tls_settings
 from rollout.mesh.injection import (
+    EXCLUDE_INTERFACES,
     TLS_MODE_LABEL,
+    address,
     addressable,
     ambient,
     gateway,
     proxy_container,
+    recaptured_interface,
     uncaptured_because,
 )
 from rollout.mesh.outbound import exclusions
@@ -129,6 +132,7 @@ def _past_sidecar(call: Call) -> Sent | None:
     fix = patch_template(owner, "annotations", reason, None) if annotated else (
         f"take port {port} out of what the mesh's defaults exclude (global.proxy), then {restart(owner)}"
     )  # fmt: skip
+    fix = recaptured_interface(call.client) if reason == EXCLUDE_INTERFACES else fix
     return Sent(
         client=Client.PAST_SIDECAR, because=f"{reason} lets the call pass by the client's sidecar",
         by=call.client.ref, field=f"metadata.annotations[{reason}]", fix=fix,
@@ -181,12 +185,12 @@ def _auto(call: Call, policies: Policies, mesh: MeshConfig) -> Sent:
         return Sent(
             client=Client.HEADLESS_MIXED, because=f"clients of a headless Service use mutual TLS only when all of its "
             f"pods can, and {bare.ref} cannot", by=bare.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]",
-            fix=restart(workload(bare)),
+            fix=address(bare),
         )  # fmt: skip
     if not addressable(server):
         return Sent(
             client=Client.NO_LABEL, because="clients send plaintext to a pod without the label",
-            by=server.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]", fix=restart(workload(server)),
+            by=server.ref, field=f"metadata.labels[{TLS_MODE_LABEL}]", fix=address(server),
         )  # fmt: skip
     own = policies.effective(server, call.port)
     if own.mode is Mode.DISABLE:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import ClientTLSMode, ClientTLSSettings, DestinationRule, TrafficPolicy
 from rollout.model.kubernetes import Ref
 
@@ -18,7 +19,7 @@ class TLSSetting(msgspec.Struct, frozen=True, kw_only=True):
 
     `field` is for people, `pointer` the JSON pointer of the `tls` object. `port` is the Service's port (None: all that
     have no setting of their own). `subset` counts only where a VirtualService routes to it. `some_clients`: the rule
-    has a workloadSelector.
+    has a workloadSelector, and `labels` are what it asks of the clients.
     """
 
     rule: Ref
@@ -28,6 +29,7 @@ class TLSSetting(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     subset: str = ""
     some_clients: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class Rules:
@@ -117,6 +119,22 @@ def resolved_host(rule: DestinationRule, domain: str = "cluster.local") -> str:
     return host if "." in host or "*" in host else f"{host}.{rule.namespace}.svc.{domain}"
 
 
+def subset_routes(routes: Iterable[VirtualService], domain: str = "cluster.local") -> frozenset[tuple[str, str]]:
+    """Host and subset of every destination that a VirtualService names, delegates and mirrors as well.
+
+    Who uses the VirtualService is not asked: a subset that is in here may be in use, and no other is (istio.md 3.2).
+    """
+    found: set[tuple[str, str]] = set()
+    for route in routes:
+        for each in (*route.spec.http, *route.spec.tls, *route.spec.tcp):
+            mirrored = (each.mirror,) if each.mirror else ()
+            for target in (*mirrored, *(to.destination for to in (*each.route, *each.mirrors))):
+                host = target.host.rstrip(".")
+                full = host if "." in host else f"{host}.{route.namespace}.svc"
+                found.add((f"{full}.{domain}" if full.endswith(".svc") else full, target.subset))
+    return frozenset(found)
+
+
 def _most_specific_first(host: str) -> Iterator[str]:
     """The name itself, then wildcards from the longest suffix to `*`."""
     yield host
@@ -160,6 +178,7 @@ def _of_policy(
         port = setting.port.number
         inner = f"portLevelSettings[{port}]"
         places.append((f"{field}.{inner}", f"{pointer}/portLevelSettings/{place}", port, setting.tls))
+    selector = rule.spec.workload_selector
     for where, at, number, tls in places:
         if tls is not None:
             yield TLSSetting(
@@ -169,7 +188,8 @@ def _of_policy(
                 mode=tls.mode,
                 port=number,
                 subset=subset,
-                some_clients=rule.spec.workload_selector is not None,
+                some_clients=selector is not None,
+                labels=tuple(sorted(selector.match_labels.items())) if selector else (),
             )
 
 

@@ -23,6 +23,9 @@ NAMESPACE_INJECTION = "istio-injection"
 REDIRECTION = "ambient.istio.io/redirection"
 INCLUDE_PORTS = "traffic.sidecar.istio.io/includeInboundPorts"
 EXCLUDE_PORTS = "traffic.sidecar.istio.io/excludeInboundPorts"
+EXCLUDE_INTERFACES = "traffic.sidecar.istio.io/excludeInterfaces"
+#: What container runtimes call the interface of a pod's own address; further networks have other names.
+_INTERFACE = "eth0"
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
 #: istio-cni's repair marks pods with it whose redirection it could not set up (incidents.md 2).
 UNINITIALIZED = "cni.istio.io/uninitialized"
@@ -91,6 +94,16 @@ def addressable(pod: Pod) -> bool:
     return pod.labels.get(TLS_MODE_LABEL) == "istio"
 
 
+def address(pod: Pod) -> str:
+    """The command that makes a pod without the label one that has it: what keeps injection or the label away goes."""
+    owner = workload(pod)
+    if pod.labels.get(INJECT) == "false":
+        return patch_template(owner, "labels", INJECT, None)
+    if _opted_out(pod):
+        return patch_template(owner, "annotations", INJECT, None)
+    return patch_template(owner, "labels", TLS_MODE_LABEL, None) if TLS_MODE_LABEL in pod.labels else restart(owner)
+
+
 def captured(pod: Pod) -> bool:
     """Inbound traffic goes through the proxy."""
     return not uncaptured_because(pod)
@@ -110,6 +123,8 @@ def uncaptured_because(pod: Pod) -> str:
         return f"inject.istio.io/templates: {found[0]}"
     if _interception_mode(pod, proxy) == "NONE":
         return "sidecar.istio.io/interceptionMode: NONE"
+    if past_interface(pod):
+        return f"{EXCLUDE_INTERFACES}: {_INTERFACE}"
     if not _included(pod):
         return f'{INCLUDE_PORTS}: ""'
     if pod.labels.get(UNINITIALIZED) == "true":
@@ -125,6 +140,17 @@ def captured_port(pod: Pod, port: int) -> bool:
     if "*" in included:
         return str(port) not in _excluded(pod)
     return str(port) in included
+
+
+def past_interface(pod: Pod) -> bool:
+    """The interface of the pod's own address is left out of the capture: whatever comes in or goes out there."""
+    return _INTERFACE in _listed(pod.annotations.get(EXCLUDE_INTERFACES, ""))
+
+
+def recaptured_interface(pod: Pod) -> str:
+    """The command that captures that interface again; what else the annotation names stays left out."""
+    others = sorted(_listed(pod.annotations.get(EXCLUDE_INTERFACES, "")) - {_INTERFACE})
+    return patch_template(workload(pod), "annotations", EXCLUDE_INTERFACES, ",".join(others) or None)
 
 
 def _interception_mode(pod: Pod, proxy: Container) -> str:

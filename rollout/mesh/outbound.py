@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from rollout.mesh.injection import argument
+from rollout.mesh.injection import EXCLUDE_INTERFACES, argument, past_interface
 from rollout.model.kubernetes import Container, Pod
 
 _PREFIX = "traffic.sidecar.istio.io/"
@@ -20,23 +20,29 @@ _FLAGS = {EXCLUDE_PORTS: "-o", INCLUDE_PORTS: "-q", EXCLUDE_RANGES: "-x", INCLUD
 
 
 class Exclusions(msgspec.Struct, frozen=True):
-    """What a pod's outbound capture leaves out; the ranges are texts as they were written."""
+    """What a pod's outbound capture leaves out; the ranges are texts as they were written.
+
+    `interface`: that of the pod's own address, and so everything.
+    """
 
     exclude_ports: frozenset[str]
     include_ports: frozenset[str]
     exclude_ranges: frozenset[str]
     include_ranges: frozenset[str]
+    interface: bool = False
 
     @property
     def none(self) -> bool:
         """Everything is captured."""
-        return not self.exclude_ports and not self.exclude_ranges and "*" in self.include_ranges
+        return not self.interface and not self.exclude_ports and not self.exclude_ranges and "*" in self.include_ranges
 
     def reason(self, port: int, addresses: Iterable[str]) -> str:
         """The annotation that lets a call to this port of one of these addresses pass by; '' when none does.
 
         An excluded range or port goes before an included one; an included port is captured whatever its address.
         """
+        if self.interface:
+            return EXCLUDE_INTERFACES
         if str(port) in self.exclude_ports:
             return EXCLUDE_PORTS
         known = tuple(addresses)
@@ -52,7 +58,11 @@ class Exclusions(msgspec.Struct, frozen=True):
 def exclusions(pod: Pod) -> Exclusions:
     """Of a pod with a sidecar: its annotations, else what the injector wrote from the mesh's defaults."""
     return Exclusions(
-        _stated(pod, EXCLUDE_PORTS), _stated(pod, INCLUDE_PORTS), _stated(pod, EXCLUDE_RANGES), _ranges(pod)
+        _stated(pod, EXCLUDE_PORTS),
+        _stated(pod, INCLUDE_PORTS),
+        _stated(pod, EXCLUDE_RANGES),
+        _ranges(pod),
+        past_interface(pod),
     )
 
 

@@ -81,6 +81,15 @@ class Policies:
             return mode
         return Effective(own.mode, selecting.ref)
 
+    def raise_to_permissive(self, pod: Pod, port: int) -> str:
+        """The command that raises a port which a policy of its workload keeps at DISABLE."""
+        policy = self.workload_policy(pod)
+        assert policy is not None, "what the namespace's policy says is raised there"
+        own = policy.spec.port_level_mtls.get(str(port))
+        place = "mtls" if own is None or own.mode is Mode.UNSET else f"portLevelMtls/{port}"
+        patch = f'[{{"op":"replace","path":"/spec/{place}/mode","value":"PERMISSIVE"}}]'
+        return f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type json -p '{patch}'"
+
     def ports(self, pod: Pod) -> tuple[int, ...]:
         """The ports that can differ: the containers' TCP ports, and those that the workload's policy names."""
         containers = (*pod.spec.containers, *pod.spec.init_containers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from rollout.model.kubernetes import Pod, Ref
 
@@ -57,9 +58,13 @@ def restart(owner: Ref) -> str:
 def patch_template(owner: Ref, section: str, key: str, value: str | None) -> str:
     """The command that sets (None: removes) a label or annotation of the workload's pod template.
 
-    `section` is `labels` or `annotations`. A sentence where no command fits: a bare pod, a Job (its template cannot be
-    changed), a kind of some operator.
+    `section` is `labels` or `annotations`. A bare pod is changed itself and then made anew, as injection needs it. A
+    sentence where no command fits: a Job (its template cannot be changed), a kind of some operator.
     """
+    if owner.kind == "Pod":
+        deed = f"{key}-" if value is None else f"{shlex.quote(f'{key}={value}')} --overwrite"
+        verb = "label" if section == "labels" else "annotate"
+        return f"kubectl {verb} pod {owner.name} -n {owner.namespace} {deed} && {restart(owner)}"
     if owner.kind != "CronJob" and owner.kind not in _PATCHABLE:
         deed = f"without the {section[:-1]} {key}" if value is None else f'with the {section[:-1]} {key}: "{value}"'
         return f"make the pods of {owner} anew {deed} in their template"

@@ -64,10 +64,11 @@ class RouteTarget(Value, frozen=True):
     """route[].destination; a host without a dot is of the VirtualService's own namespace."""
 
     host: str = ""
+    subset: str = ""
 
 
 class RouteDestination(Value, frozen=True):
-    """http[].route[], tls[].route[], tcp[].route[]."""
+    """http[].route[], http[].mirrors[], tls[].route[], tcp[].route[]."""
 
     destination: RouteTarget = RouteTarget()
 
@@ -76,6 +77,8 @@ class VirtualRoute(Value, frozen=True):
     """http[], tls[], tcp[]."""
 
     route: tuple[RouteDestination, ...] = ()
+    mirror: RouteTarget | None = None
+    mirrors: tuple[RouteDestination, ...] = ()
 
 
 class VirtualServiceSpec(Value, frozen=True):

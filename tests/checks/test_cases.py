@@ -55,7 +55,8 @@ def _kind_of(manifest: dict[str, Any], kinds: dict[str, type[Object]]) -> type[O
     return kinds[f"{manifest['kind']}.{group}" if slash else manifest["kind"]]
 
 
-def _world(case: dict[str, Any]) -> World:
+def world_of(case: dict[str, Any]) -> World:
+    """The objects of a case, and what it says cannot be read."""
     kinds = _kinds()
     objects: dict[type[Object], list[Object]] = {kind: [] for kind in kinds.values()}
     for manifest in case.get("objects", []):
@@ -82,7 +83,7 @@ def _flipped(world: World, case: dict[str, Any]) -> World:
 
 def view_of(case: dict[str, Any]) -> View:
     """The view that a stage would hand to the checks."""
-    world = _world(case)
+    world = world_of(case)
     analysis = case.get("analysis")
     return View(
         now=world,

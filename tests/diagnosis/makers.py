@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rollout.diagnosis.reading import Found
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import AuthorizationPolicy, DestinationRule, PeerAuthentication
 from rollout.model.kubernetes import (
     ConfigMap,
@@ -33,6 +34,7 @@ KINDS: tuple[type[Object], ...] = (
     MutatingWebhookConfiguration,
     PeerAuthentication,
     DestinationRule,
+    VirtualService,
     AuthorizationPolicy,
     ConfigMap,
     Deployment,
@@ -97,6 +99,13 @@ def rule(mode: str | None, namespace: str = "shop", name: str = "rule", **spec: 
     if mode is not None:
         body["trafficPolicy"] = {"tls": {"mode": mode}}
     return msgspec.convert({"metadata": {"name": name, "namespace": namespace}, "spec": body}, DestinationRule)
+
+
+def routes(subset: str, name: str = "ledger") -> VirtualService:
+    """A VirtualService of payments that leads to a subset of a Service there."""
+    to = {"destination": {"host": name, "subset": subset}}
+    raw = {"metadata": {"name": name, "namespace": "payments"}, "spec": {"http": [{"route": [to]}]}}
+    return msgspec.convert(raw, VirtualService)
 
 
 def policy(action: str = "ALLOW", *rules: dict[str, Any], name: str = "rules", **spec: Any) -> AuthorizationPolicy:

@@ -30,7 +30,7 @@ from tests.diagnosis.answers import (
     pair,
     statuses,
 )
-from tests.diagnosis.makers import NOW, found, peers, pod, policy, rule, service, world
+from tests.diagnosis.makers import NOW, found, peers, pod, policy, routes, rule, service, world
 
 PATCH, MERGE = "kubectl patch peerauthentication", "-n payments --type merge -p"
 WIDE = '{"spec":{"mtls":{"mode":"PERMISSIVE"}}}'
@@ -189,7 +189,7 @@ def test_what_is_not_told_is_unknown() -> None:
     assert result.status is Status.UNKNOWN
     assert "taken only where that certificate is of the mesh's root" in result.reason
     subsets = [{"name": "v1", "trafficPolicy": {"tls": {"mode": "SIMPLE"}}}]
-    shown = layer(of_pair(peers("STRICT"), rule("ISTIO_MUTUAL", subsets=subsets)), Layer.POLICY)
+    shown = layer(of_pair(peers("STRICT"), rule("ISTIO_MUTUAL", subsets=subsets), routes("v1")), Layer.POLICY)
     assert any("(subset v1, where a VirtualService routes to it)" in line for line in shown.lines)
     assert "the client sends TLS without a client certificate for subset v1 to a port that is STRICT" == (
         shown.findings[0].measured

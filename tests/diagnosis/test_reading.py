@@ -9,11 +9,12 @@ import pytest
 from rollout.diagnosis.question import OfPod, Pair, Question, question
 from rollout.diagnosis.reading import read
 from rollout.errors import Forbidden, UsageError
-from rollout.model.istio import MeshConfig, PeerAuthentication
+from rollout.model.gateways import VirtualService
+from rollout.model.istio import DestinationRule, MeshConfig, PeerAuthentication
 from rollout.model.kubernetes import ConfigMap, Namespace, Object, Service
 from rollout.world.certificates import ROOT_CERT
 from rollout.world.world import KindUnreadable
-from tests.diagnosis.makers import NOW, peers, pod, rule, service, space
+from tests.diagnosis.makers import NOW, peers, pod, routes, rule, service, space
 from tests.world.mesh_fakes import FakeCluster
 
 MESH = MeshConfig()
@@ -51,6 +52,24 @@ def test_the_objects_of_a_pair() -> None:
     assert ["ledger-1"] == [p.name for p in found.servers]
     assert ["shop"] == [c.namespace for c in found.world.of(ConfigMap)]
     assert ["payments", "shop"] == sorted(n.name for n in found.world.of(Namespace))
+
+
+def test_virtual_services_are_read_where_a_rule_has_subsets() -> None:
+    """Of the whole cluster: any of them may lead to one."""
+    subsets = [{"name": "v1", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}]
+    for each, expected in (
+        (rule("DISABLE"), 0),
+        (rule(None, subsets=[{"name": "v1"}]), 0),
+        (rule(None, subsets=subsets), 1),
+    ):
+        cluster, ask = asked_of(pod("web-1", "shop"), pod(), service(), each, routes("v1"))
+        assert expected == len(ask().world.of(VirtualService))
+        assert expected == len([name for name in cluster.lists if name.startswith("virtualservices")])
+    cluster, ask = asked_of(pod("web-1", "shop"), pod(), service(), rule(None, subsets=subsets), routes("v1"))
+    cluster.refuse = {"destinationrules": Forbidden("no")}
+    with pytest.raises(KindUnreadable, match="list destinationrules"):
+        ask().world.of(DestinationRule)
+    assert () == ask().world.of(VirtualService)
 
 
 def test_a_call_to_a_pod() -> None:

@@ -27,6 +27,13 @@ def test_the_place_the_mode_and_who_is_affected() -> None:
     ) == listed(rule("ISTIO_MUTUAL"), subset)
 
 
+def test_a_rule_for_some_clients_says_so() -> None:
+    """Of its namespace; the others have the next match."""
+    some = rule("DISABLE", workloadSelector={"matchLabels": {"app": "web"}})
+    (line,) = listed(some)
+    assert line.endswith("DISABLE, used by clients in shop, those that its workloadSelector matches")
+
+
 def test_none_is_said() -> None:
     """A rule without tls, and one for another host, say nothing of what clients send here."""
     other = rule("DISABLE", host="other.payments.svc.cluster.local")

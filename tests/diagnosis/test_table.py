@@ -8,9 +8,10 @@ import pytest
 
 from rollout.diagnosis.policy import overall, verdicts
 from rollout.diagnosis.table import CELLS, SENDS, Client, Outcome, Sends, Server, cell
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import MeshConfig
-from rollout.model.kubernetes import ServicePort
-from tests.diagnosis.makers import found, peers, pod, rule, service, space
+from rollout.model.kubernetes import Object, ServicePort
+from tests.diagnosis.makers import found, peers, pod, routes, rule, service, space
 
 MESH = MeshConfig()
 #: Per kind of client: STRICT, PERMISSIVE, DISABLE, not captured, ambient or gateway. `mutual` and `plaintext` work,
@@ -98,6 +99,11 @@ CLIENTS: list[tuple[str, Client, dict[str, Any]]] = [
         },
     ),
     ("no sidecar", Client.NO_SIDECAR, {"client": pod("web-1", "shop", sidecar=False)}),
+    (
+        "the interface excluded",
+        Client.PAST_SIDECAR,
+        {"client": pod("web-1", "shop", annotations={"traffic.sidecar.istio.io/excludeInterfaces": "eth0"})},
+    ),
     ("the port excluded", Client.PAST_SIDECAR, {"client": pod("web-1", "shop", annotations={EXCLUDED: "80"})}),
     (
         "the port excluded for the mesh",
@@ -236,6 +242,15 @@ def test_a_subset_is_a_second_answer() -> None:
         {"name": "v1", "trafficPolicy": {"tls": {"mode": "DISABLE"}}},
         {"name": "v2", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}},
     ]
-    objects = found(rule("ISTIO_MUTUAL", subsets=subsets), client=SHOP, to=service(), servers=[pod()])
-    judged = verdicts(objects, service().spec.ports[0], MESH)
-    assert [("", Client.ISTIO_MUTUAL), ("v1", Client.DISABLE)] == [(v.sent.subset, v.sent.client) for v in judged]
+    both = [("", Client.ISTIO_MUTUAL), ("v1", Client.DISABLE)]
+    cases: list[tuple[list[VirtualService], dict[type[Object], str] | None, list[tuple[str, Client]]]] = [
+        ([routes("v1"), routes("v2")], None, both),
+        ([routes("v2"), routes("v1", "other")], None, both[:1]),
+        ([], None, both[:1]),
+        ([], {VirtualService: "no right to list them"}, both),
+    ]
+    for there, forbidden, expected in cases:
+        everything = (rule("ISTIO_MUTUAL", subsets=subsets), *there)
+        objects = found(*everything, client=SHOP, to=service(), servers=[pod()], unreadable=forbidden)
+        judged = verdicts(objects, service().spec.ports[0], MESH)
+        assert expected == [(v.sent.subset, v.sent.client) for v in judged]

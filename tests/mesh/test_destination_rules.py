@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, resolved_host, tls_settings
+from rollout.mesh.destination_rules import Rules, TLSSetting, ports_of, resolved_host, subset_routes, tls_settings
+from rollout.model.gateways import VirtualService
 from rollout.model.istio import ClientTLSMode, DestinationRule
 
 ROOT = "istio-system"
@@ -95,6 +97,7 @@ def test_a_rule_with_a_workload_selector_is_for_some_clients_of_its_namespace(ru
         (ClientTLSMode.DISABLE, True),
         (ClientTLSMode.ISTIO_MUTUAL, False),
     ]
+    assert [(("app", "cart"),), ()] == [s.labels for s in found]
 
 
 def test_rules_of_one_host_are_one_to_istio(rule: Make) -> None:
@@ -192,3 +195,21 @@ def test_clients_in_one_group_see_the_same_rules(rule: Make, rules: tuple[dict[s
         seen = {client: index.deciding(client, "production", HOST) for client in group}
         assert all(found == seen[group[0]] for found in seen.values())
     assert any("ops" in group and len(group) > 1 for group in groups)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"http": [{"route": [{"destination": {"host": "orders", "subset": "v1"}}]}]}, {(HOST, "v1")}),
+        ({"tcp": [{"route": [{"destination": {"host": f"{HOST}.", "subset": "v1"}}]}]}, {(HOST, "v1")}),
+        ({"tls": [{"route": [{"destination": {"host": "orders.production.svc"}}]}]}, {(HOST, "")}),
+        ({"http": [{"mirror": {"host": HOST, "subset": "v2"}}]}, {(HOST, "v2")}),
+        ({"http": [{"mirrors": [{"destination": {"host": HOST, "subset": "v3"}}]}]}, {(HOST, "v3")}),
+        ({"http": [{"delegate": {"name": "other"}}]}, set()),
+        ({"http": [{"route": [{"destination": {"host": "example.com"}}]}]}, {("example.com", "")}),
+    ],
+)
+def test_whatever_a_virtual_service_names_is_a_route(spec: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    """A delegate is a VirtualService of its own, and named there."""
+    route = msgspec.convert({"metadata": {"name": "r", "namespace": "production"}, "spec": spec}, VirtualService)
+    assert expected == subset_routes([route])

@@ -150,6 +150,8 @@ def test_gateways_are_not_captured(pod: MakePod) -> None:
             True,
         ),
         ({"sidecar.istio.io/interceptionMode": "NONE"}, 8080, False),
+        ({"traffic.sidecar.istio.io/excludeInterfaces": "net1, eth0"}, 8080, False),
+        ({"traffic.sidecar.istio.io/excludeInterfaces": "net1"}, 8080, True),
     ],
 )
 def test_a_port_is_captured_unless_it_is_left_out(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollout.mesh.injection import EXCLUDE_INTERFACES
 from rollout.mesh.outbound import EXCLUDE_PORTS, EXCLUDE_RANGES, INCLUDE_PORTS, INCLUDE_RANGES, early, exclusions
 from rollout.model.kubernetes import Pod
 
@@ -24,6 +25,8 @@ CLUSTER_IP = ("10.96.1.1",)
         ({EXCLUDE_RANGES: "10.96.0.0/12"}, (), ""),
         ({EXCLUDE_RANGES: "10.96.1.1"}, ("10.96.1.1", "10.96.1.2"), ""),
         ({EXCLUDE_RANGES: "nonsense"}, CLUSTER_IP, ""),
+        ({EXCLUDE_INTERFACES: "net1, eth0"}, (), EXCLUDE_INTERFACES),
+        ({EXCLUDE_INTERFACES: "net1"}, CLUSTER_IP, ""),
         ({INCLUDE_RANGES: "*"}, CLUSTER_IP, ""),
         ({INCLUDE_RANGES: ""}, CLUSTER_IP, INCLUDE_RANGES),
         ({INCLUDE_RANGES: "10.0.0.0/8"}, CLUSTER_IP, ""),

@@ -115,7 +115,16 @@ def test_a_template_is_patched_where_it_stands() -> None:
     assert template == {"metadata": {"annotations": {"k": "v"}}}
 
 
-@pytest.mark.parametrize("kind", ["Pod", "Job", "StrimziPodSet"])
+def test_a_bare_pod_is_changed_and_made_anew() -> None:
+    """What it was created with is what a copy of it is created with."""
+    ref = Ref("Pod", "n", "a")
+    anew = "kubectl get pod a -n n -o yaml | kubectl replace --force -f -"
+    assert f"kubectl label pod a -n n k- && {anew}" == patch_template(ref, "labels", "k", None)
+    assert f"kubectl annotate pod a -n n k=v --overwrite && {anew}" == patch_template(ref, "annotations", "k", "v")
+    assert "annotate pod a -n n 'k=[1, 2]' --overwrite" in patch_template(ref, "annotations", "k", "[1, 2]")
+
+
+@pytest.mark.parametrize("kind", ["Job", "StrimziPodSet"])
 def test_where_no_patch_is_possible_the_deed_is_said(kind: str) -> None:
     """A Job's template cannot be changed, an operator's kind may have none."""
     ref = Ref(kind, "n", "a")
