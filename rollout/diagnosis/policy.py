@@ -13,12 +13,12 @@ from rollout.diagnosis.asking import looked_at, one_check, ranked, unread
 from rollout.diagnosis.question import Pair
 from rollout.diagnosis.reading import Found
 from rollout.diagnosis.rules import listing
-from rollout.diagnosis.sending import Call, Sent, permissive, place, sent
+from rollout.diagnosis.sending import Call, Sent, place, sent
 from rollout.diagnosis.table import SENDS, Cell, Client, Outcome, Server, cell
 from rollout.errors import UsageError
 from rollout.mesh.destination_rules import subset_routes
 from rollout.mesh.injection import ambient, captured_port, gateway, injected, live
-from rollout.mesh.peer_authentication import Effective, Policies
+from rollout.mesh.peer_authentication import Effective, Policies, permissive
 from rollout.mesh.services import host, reaching, target_ports
 from rollout.mesh.workloads import workload
 from rollout.model.diagnosis import Layer, LayerResult

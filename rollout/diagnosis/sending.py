@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import msgspec
@@ -21,7 +20,7 @@ from rollout.mesh.injection import (
     uncaptured_because,
 )
 from rollout.mesh.outbound import exclusions
-from rollout.mesh.peer_authentication import Policies
+from rollout.mesh.peer_authentication import Policies, permissive
 from rollout.mesh.services import host
 from rollout.mesh.workloads import patch_template, restart, workload
 from rollout.model.istio import ClientTLSMode, DestinationRule, MeshConfig, Mode
@@ -207,12 +206,3 @@ def place(policies: Policies, server: Pod, port: int) -> str:
     selecting = policies.workload_policy(server)
     own = selecting.spec.port_level_mtls.get(str(port)) if selecting else None
     return "spec.mtls.mode" if own is None or own.mode is Mode.UNSET else f"spec.portLevelMtls.{port}.mode"
-
-
-def permissive(policy: Ref, field: str) -> str:
-    """The command that lets a port take mutual TLS, and cuts nobody off."""
-    *parents, leaf = field.split(".")
-    body = json.dumps({leaf: "PERMISSIVE"}, separators=(",", ":"))
-    for parent in reversed(parents):
-        body = f'{{"{parent}":{body}}}'
-    return f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type merge -p '{body}'"

@@ -6,6 +6,7 @@ overrides the former unless its mode is UNSET. Port modes come from that last on
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -86,9 +87,8 @@ class Policies:
         policy = self.workload_policy(pod)
         assert policy is not None, "what the namespace's policy says is raised there"
         own = policy.spec.port_level_mtls.get(str(port))
-        place = "mtls" if own is None or own.mode is Mode.UNSET else f"portLevelMtls/{port}"
-        patch = f'[{{"op":"replace","path":"/spec/{place}/mode","value":"PERMISSIVE"}}]'
-        return f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type json -p '{patch}'"
+        place = "mtls" if own is None or own.mode is Mode.UNSET else f"portLevelMtls.{port}"
+        return permissive(policy.ref, f"spec.{place}.mode")
 
     def ports(self, pod: Pod) -> tuple[int, ...]:
         """The ports that can differ: the containers' TCP ports, and those that the workload's policy names."""
@@ -97,6 +97,15 @@ class Policies:
         selecting = self.workload_policy(pod)
         named = {int(port) for port in selecting.spec.port_level_mtls if port.isdigit()} if selecting else set()
         return tuple(sorted(declared | named))
+
+
+def permissive(policy: Ref, field: str) -> str:
+    """The command that lets a port take mutual TLS, and cuts nobody off."""
+    *parents, leaf = field.split(".")
+    body = json.dumps({leaf: "PERMISSIVE"}, separators=(",", ":"))
+    for parent in reversed(parents):
+        body = f'{{"{parent}":{body}}}'
+    return f"kubectl patch peerauthentication {policy.name} -n {policy.namespace} --type merge -p '{body}'"
 
 
 def _overridden(above: Effective, policy: PeerAuthentication | None) -> Effective:
